@@ -1,0 +1,60 @@
+#pragma once
+/// \file
+/// Known elements: inpainting.
+
+#include <pushforward/constraints/residual.hpp>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace pushforward {
+
+/// loss = 1/2 |r|^2, error = r = m (y - x0), m in {0, 1}: the elements with m = 1 are known to be y.
+/// With a known noise level of y, r is shrunk as `noise_ball` says.
+template <tensor T>
+class masked {
+public:
+  /// \param target y; its values where the mask is 0 are not looked at, and need not be finite
+  /// \param mask m, of target's shape
+  /// \param noise_level standard deviation of the noise in the known elements, in units of x0
+  /// \throws shape_mismatch; bad_option for a mask with values other than 0 and 1, a known element that is not finite,
+  ///         or a bad noise level
+  masked(const T& target, T mask, double noise_level = 0.0) : mask_{std::move(mask)}, target_{mask_} {
+    using traits = tensor_traits<T>;
+    const shape s = traits::shape_of(target);
+    detail::require_same_shape("the mask", traits::shape_of(mask_), s);
+    const auto m = traits::elements(mask_);
+    auto y = traits::elements(target);
+    std::vector<double> known(s.samples(), 0.0);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      if (m[i] != 0.0 && m[i] != 1.0)
+        throw bad_option("the mask has a value of " + std::to_string(m[i]) + ": it must hold 0 (unknown) and 1 (known)");
+      if (m[i] == 0.0)
+        y[i] = 0.0;
+      else if (!std::isfinite(y[i]))
+        throw bad_option("a known element of the target is not finite: take it out of the mask");
+      known[i / s.sample_elements()] += m[i];
+    }
+    target_ = traits::from_elements(target, s, y);
+    ball_ = noise_ball<T>(target, known, noise_level);
+  }
+
+  void check(const shape& s) const {
+    detail::require_same_shape("the clean estimate", s, tensor_traits<T>::shape_of(target_));
+  }
+
+  constraint_value<T> operator()(const T& x0) const {
+    using traits = tensor_traits<T>;
+    T r = ball_.shrink(traits::multiply(traits::combine(1.0, target_, -1.0, x0), mask_));
+    auto loss = detail::half_square(r);
+    return {std::move(loss), std::move(r)};
+  }
+
+private:
+  T mask_;
+  T target_;
+  noise_ball<T> ball_;
+};
+
+} // namespace pushforward

@@ -1,0 +1,185 @@
+#pragma once
+/// \file
+/// Separable linear operators on images: averaging, antialiased resizing, Gaussian blur. Images are (..., H, W).
+
+#include <pushforward/tensor.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pushforward {
+
+/// What lies beyond an image's edge.
+enum class boundary {
+  cropped,  ///< nothing: the weights of what is inside are scaled to sum 1 (`torch`'s antialiased resize, Pillow)
+  mirrored, ///< the image mirrored with its edge pixel repeated (MATLAB's imresize, the reference's cubic)
+  reflected ///< the image mirrored about its edge pixel, which is not repeated (torchvision's gaussian_blur)
+};
+
+/// Kernels of a resize, as functions of the distance in pixels.
+enum class resize_kernel {
+  linear, ///< triangle of width 2
+  cubic   ///< Keys's cubic with a = -0.5, width 4
+};
+
+namespace detail {
+
+inline double kernel_value(resize_kernel kernel, double x) {
+  x = std::abs(x);
+  if (kernel == resize_kernel::linear) return x < 1.0 ? 1.0 - x : 0.0;
+  if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1.0;
+  if (x < 2.0) return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0;
+  return 0.0;
+}
+
+/// Position beyond the edge of 0..n-1, folded back in. Negative for "nothing there".
+inline std::ptrdiff_t folded(std::ptrdiff_t i, std::size_t n, boundary edge) {
+  const auto size = static_cast<std::ptrdiff_t>(n);
+  if (i >= 0 && i < size) return i;
+  if (edge == boundary::cropped) return -1;
+  const std::ptrdiff_t period = edge == boundary::mirrored ? 2 * size : std::max<std::ptrdiff_t>(2 * size - 2, 1);
+  std::ptrdiff_t k = ((i % period) + period) % period;
+  if (k >= size) k = edge == boundary::mirrored ? period - 1 - k : period - k;
+  return k;
+}
+
+inline void scale_rows_to_one(axis_matrix& m) {
+  for (std::size_t i = 0; i < m.rows; ++i) {
+    double sum = 0.0;
+    for (std::size_t j = 0; j < m.columns; ++j) sum += m(i, j);
+    for (std::size_t j = 0; j < m.columns; ++j) m(i, j) /= sum;
+  }
+}
+
+} // namespace detail
+
+/// Means of `factor` neighbours: n -> n / factor.
+/// \throws bad_option where factor does not divide n
+inline axis_matrix averaging_matrix(std::size_t n, std::size_t factor) {
+  if (factor == 0 || n % factor != 0)
+    throw bad_option("averaging by " + std::to_string(factor) + " does not divide a side of " + std::to_string(n));
+  axis_matrix m{n / factor, n, std::vector<double>(n / factor * n, 0.0)};
+  for (std::size_t j = 0; j < n; ++j) m(j / factor, j) = 1.0 / static_cast<double>(factor);
+  return m;
+}
+
+/// Resize n -> size, antialiased where it shrinks: output i has its centre at (i + 1/2) n / size - 1/2, and the kernel is
+/// widened by n / size where that is above 1. `cropped` is `torch`'s `interpolate(antialias=True)`; `mirrored` is
+/// MATLAB's imresize.
+inline axis_matrix resize_matrix(std::size_t n, std::size_t size, resize_kernel kernel = resize_kernel::cubic,
+                                 boundary edge = boundary::cropped) {
+  if (n == 0 || size == 0) throw bad_option("a resize from " + std::to_string(n) + " to " + std::to_string(size));
+  const double ratio = static_cast<double>(n) / static_cast<double>(size);
+  const double widen = std::max(ratio, 1.0);
+  const double reach = (kernel == resize_kernel::linear ? 1.0 : 2.0) * widen;
+  axis_matrix m{size, n, std::vector<double>(size * n, 0.0)};
+  for (std::size_t i = 0; i < size; ++i) {
+    const double centre = (static_cast<double>(i) + 0.5) * ratio - 0.5;
+    const auto first = static_cast<std::ptrdiff_t>(std::ceil(centre - reach));
+    const auto last = static_cast<std::ptrdiff_t>(std::floor(centre + reach));
+    for (std::ptrdiff_t j = first; j <= last; ++j) {
+      const std::ptrdiff_t k = detail::folded(j, n, edge);
+      if (k >= 0)
+        m(i, static_cast<std::size_t>(k)) +=
+            detail::kernel_value(kernel, (static_cast<double>(j) - centre) / widen);
+    }
+  }
+  detail::scale_rows_to_one(m);
+  return m;
+}
+
+/// Blur by exp(-d^2 / (2 sigma^2)), cut at `radius` pixels and scaled to sum 1.
+inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t radius,
+                                        boundary edge = boundary::reflected) {
+  if (!(sigma > 0.0)) throw bad_option("gaussian blur: sigma is " + std::to_string(sigma) + ", but must be positive");
+  if (n == 0 || radius >= n)
+    throw bad_option("gaussian blur: a radius of " + std::to_string(radius) + " needs a side longer than that, not " +
+                     std::to_string(n));
+  axis_matrix m{n, n, std::vector<double>(n * n, 0.0)};
+  const auto r = static_cast<std::ptrdiff_t>(radius);
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::ptrdiff_t d = -r; d <= r; ++d) {
+      const std::ptrdiff_t k = detail::folded(static_cast<std::ptrdiff_t>(i) + d, n, edge);
+      const double x = static_cast<double>(d) / sigma;
+      if (k >= 0) m(i, static_cast<std::size_t>(k)) += std::exp(-0.5 * x * x);
+    }
+  detail::scale_rows_to_one(m);
+  return m;
+}
+
+/// A x = M_h X M_w^T on each image of a batch (..., H, W); the adjoint is M_h^T R M_w.
+template <image_tensor T>
+class separable_operator {
+public:
+  /// \param like a tensor of the type and place the operator is to work on; its shape does not matter
+  /// \param along_height M_h, \param along_width M_w
+  separable_operator(const T& like, const axis_matrix& along_height, const axis_matrix& along_width)
+      : in_{along_height.columns, along_width.columns}, out_{along_height.rows, along_width.rows},
+        height_{tensor_traits<T>::make_axis_map(like, along_height)},
+        width_{tensor_traits<T>::make_axis_map(like, along_width)},
+        height_transposed_{tensor_traits<T>::make_axis_map(like, along_height.transposed())},
+        width_transposed_{tensor_traits<T>::make_axis_map(like, along_width.transposed())} {}
+
+  T apply(const T& x) const {
+    return tensor_traits<T>::along_axis(height_, tensor_traits<T>::along_axis(width_, x, 0), 1);
+  }
+
+  T adjoint(const T& r) const {
+    return tensor_traits<T>::along_axis(width_transposed_, tensor_traits<T>::along_axis(height_transposed_, r, 1), 0);
+  }
+
+  /// \throws shape_mismatch where the last two extents are not the operator's
+  shape output_shape(const shape& s) const {
+    if (s.size() < 3 || s[s.size() - 2] != in_.first || s[s.size() - 1] != in_.second)
+      throw shape_mismatch("a linear operator for images of " + std::to_string(in_.first) + " x " +
+                           std::to_string(in_.second) + " got " + to_string(s));
+    shape result = s;
+    result[s.size() - 2] = out_.first;
+    result[s.size() - 1] = out_.second;
+    return result;
+  }
+
+private:
+  using axis_map = typename tensor_traits<T>::axis_map;
+  std::pair<std::size_t, std::size_t> in_;
+  std::pair<std::size_t, std::size_t> out_;
+  axis_map height_, width_, height_transposed_, width_transposed_;
+};
+
+namespace detail {
+
+template <class T>
+std::pair<std::size_t, std::size_t> image_sides(const T& x) {
+  const shape s = tensor_traits<T>::shape_of(x);
+  if (s.size() < 3) throw shape_mismatch("an image batch must be (..., H, W), not " + to_string(s));
+  return {s[s.size() - 2], s[s.size() - 1]};
+}
+
+} // namespace detail
+
+/// Means of factor x factor blocks, for images like x.
+template <image_tensor T>
+separable_operator<T> averaging(const T& x, std::size_t factor) {
+  const auto [height, width] = detail::image_sides(x);
+  return {x, averaging_matrix(height, factor), averaging_matrix(width, factor)};
+}
+
+/// Antialiased resize to height x width, for images like x.
+template <image_tensor T>
+separable_operator<T> resizing(const T& x, std::size_t height, std::size_t width,
+                               resize_kernel kernel = resize_kernel::cubic, boundary edge = boundary::cropped) {
+  const auto [h, w] = detail::image_sides(x);
+  return {x, resize_matrix(h, height, kernel, edge), resize_matrix(w, width, kernel, edge)};
+}
+
+/// Gaussian blur, for images like x.
+template <image_tensor T>
+separable_operator<T> gaussian_blur(const T& x, double sigma, std::size_t radius, boundary edge = boundary::reflected) {
+  const auto [height, width] = detail::image_sides(x);
+  return {x, gaussian_blur_matrix(height, sigma, radius, edge), gaussian_blur_matrix(width, sigma, radius, edge)};
+}
+
+} // namespace pushforward

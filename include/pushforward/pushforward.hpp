@@ -1,0 +1,32 @@
+#pragma once
+/// \file
+/// All of the core.
+
+#include <pushforward/analysis/arnoldi.hpp>
+#include <pushforward/analysis/jacobian.hpp>
+#include <pushforward/concepts.hpp>
+#include <pushforward/constraints/decoded.hpp>
+#include <pushforward/constraints/linear.hpp>
+#include <pushforward/constraints/masked.hpp>
+#include <pushforward/constraints/residual.hpp>
+#include <pushforward/constraints/separable.hpp>
+#include <pushforward/constraints/weighted_sum.hpp>
+#include <pushforward/error.hpp>
+#include <pushforward/estimate.hpp>
+#include <pushforward/guidance.hpp>
+#include <pushforward/memory.hpp>
+#include <pushforward/paths/rectified_flow.hpp>
+#include <pushforward/paths/variance_preserving.hpp>
+#include <pushforward/prediction.hpp>
+#include <pushforward/sample.hpp>
+#include <pushforward/samplers/ddim.hpp>
+#include <pushforward/samplers/path_sampler.hpp>
+#include <pushforward/samplers/rectified_flow_euler.hpp>
+#include <pushforward/step_sizes.hpp>
+#include <pushforward/tensor.hpp>
+#include <pushforward/updates/exact_newton.hpp>
+#include <pushforward/updates/gradient_descent.hpp>
+#include <pushforward/updates/inexact_newton.hpp>
+#include <pushforward/updates/none.hpp>
+#include <pushforward/updates/vae_newton.hpp>
+#include <pushforward/version.hpp>

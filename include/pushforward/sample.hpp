@@ -1,0 +1,295 @@
+#pragma once
+/// \file
+/// The loop: a sampler's steps, with inner iterations that steer each estimate onto the constraint.
+
+#include <pushforward/concepts.hpp>
+#include <pushforward/estimate.hpp>
+#include <pushforward/static_checks.hpp>
+#include <pushforward/step_sizes.hpp>
+#include <pushforward/updates/none.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace pushforward {
+
+/// How each estimate is steered.
+template <class Policy, class StepSize = infinity_norm>
+struct update {
+  Policy policy{};
+  StepSize step{};
+  std::size_t iterations = 5; ///< K, inner iterations a time step
+  /// A sample whose loss is at or below this is left as it is for the rest of the time step; an inner loop ends when
+  /// all are. Negative: always K iterations. Waits for the device.
+  double tolerance = -1.0;
+};
+
+template <class Policy>
+update(Policy) -> update<Policy>;
+template <class Policy, class StepSize>
+update(Policy, StepSize) -> update<Policy, StepSize>;
+template <class Policy, class StepSize>
+update(Policy, StepSize, std::size_t) -> update<Policy, StepSize>;
+template <class Policy, class StepSize>
+update(Policy, StepSize, std::size_t, double) -> update<Policy, StepSize>;
+
+/// How far NaN and infinity are looked for. Each look waits for the device.
+enum class finite_check {
+  every_pass, ///< in each estimate and each error
+  every_step, ///< in the estimate at the end of each time step
+  off
+};
+
+struct sample_options {
+  std::uint64_t seed = 0;         ///< of the sampler's noise
+  std::uint64_t first_sample = 0; ///< global index of the batch's first sample: a batch may be split in any way
+  finite_check check = finite_check::every_pass;
+};
+
+enum class ending {
+  completed,          ///< all steps were taken
+  stopped_by_observer ///< x is the clean estimate that stood then
+};
+
+/// What one inner iteration of one time step saw.
+struct iteration_record {
+  std::size_t step;
+  std::size_t iteration;
+  double t;
+  std::vector<double> loss; ///< per sample, before the iteration's update
+};
+
+template <class T>
+struct sample_result {
+  T x; ///< the clean samples
+  ending reason = ending::completed;
+  pass_counts passes;
+  std::size_t steps = 0; ///< time steps taken
+  std::vector<iteration_record> trace;
+};
+
+/// Does nothing; the default observer.
+struct no_observer {
+  template <class T>
+  void operator()(const progress<T>&) const {}
+};
+
+namespace detail {
+
+template <class Options>
+void check_options(const Options& o) {
+  if constexpr (requires { o.check(); }) o.check();
+}
+
+template <class Policy>
+auto started(const Policy& policy) {
+  if constexpr (requires { policy.start(); })
+    return policy.start();
+  else
+    return policy;
+}
+
+template <class O, class T>
+verdict ask(O& o, const progress<T>& p) {
+  if constexpr (std::is_void_v<decltype(o(p))>) {
+    o(p);
+    return verdict::go_on;
+  } else {
+    return o(p);
+  }
+}
+
+template <tensor T>
+void require_finite(const T& x, const char* what, std::size_t step, std::size_t iteration) {
+  if (!tensor_traits<T>::all_finite(x)) throw not_finite(what, step, iteration);
+}
+
+/// One run. Holds what lives for its length; `all` walks the grid.
+template <tensor T, class Estimator, class Sampler, class Constraint, class Update, class Observer>
+class run {
+public:
+  static constexpr bool steers = !std::same_as<std::remove_cvref_t<decltype(Update::policy)>, none>;
+  static constexpr bool linearizes = needs_vjp<std::remove_cvref_t<decltype(Update::policy)>>();
+
+  run(const Estimator& e, const Sampler& s, const Constraint& c, const Update& u, const sample_options& o,
+      Observer& observer)
+      : estimator_{e}, sampler_{s}, constraint_{c}, update_{u}, options_{o}, observer_{observer},
+        policy_{started(u.policy)} {}
+
+  sample_result<T> all(T x) {
+    const std::size_t steps = sampler_.steps();
+    losses_.reserve(steers ? steps * update_.iterations : 0);
+    sample_result<T> result{std::move(x), ending::completed, {}, 0, {}};
+    for (std::size_t i = 0; i < steps; ++i) {
+      auto at = estimated(std::move(result.x), sampler_.time(i), i, 0);
+      bool go_on = tell({.when = moment::estimated, .step = i, .at = at, .passes = estimator_.counts()});
+      if constexpr (steers)
+        if (go_on) go_on = iterate(at, i);
+      if (!go_on) {
+        result.x = std::move(at.x0);
+        result.reason = ending::stopped_by_observer;
+        break;
+      }
+      if (options_.check == finite_check::every_step) require_finite(at.x0, "clean estimate", i, update_.iterations);
+      at.vjp = nullptr;
+      result.x = sampler_.step(i, at, [&](const T& like) { return noise(like, i); });
+      ++result.steps;
+      if (!tell({.when = moment::stepped, .step = i, .at = at, .next = &result.x, .passes = estimator_.counts()}) &&
+          i + 1 < steps) {
+        result.x = std::move(at.x0);
+        result.reason = ending::stopped_by_observer;
+        break;
+      }
+    }
+    result.passes = estimator_.counts();
+    for (auto& r : losses_) result.trace.push_back({r.step, r.iteration, r.t, tensor_traits<T>::values(r.loss)});
+    return result;
+  }
+
+private:
+  struct pending_record {
+    std::size_t step;
+    std::size_t iteration;
+    double t;
+    per_sample_t<T> loss;
+  };
+
+  /// The inner loop at step i; false if the observer stopped it.
+  bool iterate(estimate<T>& at, std::size_t i) {
+    using traits = tensor_traits<T>;
+    if (update_.iterations == 0) return true;
+    const auto& rule = update_.step.at_step(estimator_, at);
+    auto active = traits::fill(at.x0, 1.0);
+    for (std::size_t k = 0; k < update_.iterations; ++k) {
+      const auto value = evaluate(constraint_, at.x0, estimator_.counts());
+      detail::require_same_shape("the constraint's error", traits::shape_of(value.error), traits::shape_of(at.x));
+      if (options_.check == finite_check::every_pass) require_finite(value.error, "error of the constraint", i, k);
+      losses_.push_back({i, k, at.t, value.loss});
+      if (update_.tolerance >= 0.0 && !still_active(at.x0, value.loss, active)) break;
+
+      const T d = policy_.direction(estimator_, at, value.error);
+      auto amount = rule.scale(d, k, update_.iterations);
+      if (update_.tolerance >= 0.0) amount = traits::multiply(std::move(amount), active);
+      at.vjp = nullptr;
+      T x = traits::combine(1.0, std::move(at.x), amount, d);
+      at = estimated(std::move(x), at.t, i, k + 1);
+      if (!tell({.when = moment::iterated,
+                 .step = i,
+                 .iteration = k,
+                 .at = at,
+                 .constraint = &value,
+                 .direction = &d,
+                 .passes = estimator_.counts()}))
+        return false;
+    }
+    return true;
+  }
+
+  /// Takes out the samples that are within the tolerance; false when none is left.
+  bool still_active(const T& like, const per_sample_t<T>& loss, per_sample_t<T>& active) const {
+    using traits = tensor_traits<T>;
+    auto left = traits::values(active);
+    const auto values = traits::values(loss);
+    for (std::size_t j = 0; j < left.size(); ++j)
+      if (values[j] <= update_.tolerance) left[j] = 0.0;
+    active = traits::from_values(like, left);
+    return std::find(left.begin(), left.end(), 1.0) != left.end();
+  }
+
+  estimate<T> estimated(T x, double t, std::size_t i, std::size_t iteration) {
+    auto at = [&] {
+      if constexpr (linearizes)
+        return estimator_.linearize(std::move(x), t);
+      else
+        return estimator_.evaluate(std::move(x), t);
+    }();
+    if (options_.check == finite_check::every_pass) require_finite(at.x0, "clean estimate", i, iteration);
+    return at;
+  }
+
+  T noise(const T& like, std::size_t i) const {
+    return standard_normal(like, {options_.seed, options_.first_sample, static_cast<std::uint32_t>(i + 1)});
+  }
+
+  bool tell(progress<T> p) {
+    p.steps = sampler_.steps();
+    p.iterations = steers ? update_.iterations : 0;
+    return ask(observer_, p) == verdict::go_on;
+  }
+
+  const Estimator& estimator_;
+  const Sampler& sampler_;
+  const Constraint& constraint_;
+  const Update& update_;
+  const sample_options& options_;
+  Observer& observer_;
+  decltype(started(std::declval<const Update&>().policy)) policy_;
+  std::vector<pending_record> losses_;
+};
+
+} // namespace detail
+
+/// Walks a sampler's grid from x to a clean sample, and at each time steers the estimate onto the constraint:
+///
+///     for each time t of the grid:
+///         (x, x0) = evaluate(x, t)                                    1 pass
+///         for k in 0..K-1:
+///             e = error of the constraint at x0
+///             d = direction of the policy                             1 pass for inexact Newton
+///             x = x + step size * d
+///             (x, x0) = evaluate(x, t)                                1 pass
+///         x = sampler's step
+///
+/// so inexact Newton costs 1 + 2K passes a time step (algorithms.md, section 2). Everything is per sample: a batch of N
+/// gives the same as N single runs, and a sample whose error is zero stays as it is.
+///
+/// \param x      start, of shape (N, ...): `standard_normal`, or `noised` for a grid that starts in the middle
+/// \param m      the denoiser and its path
+/// \param s      `ddim`, `rectified_flow_euler` or another sampler, on the same path
+/// \param c      the constraint; not looked at under the policy `none`
+/// \param u      policy, step size, inner iterations, tolerance
+/// \param options seed, sample index, finite check
+/// \param observe sees each step and inner iteration, and can stop the run
+/// \throws bad_option, shape_mismatch on entry, before any pass; not_finite with the step and iteration; whatever the
+///         denoiser, the constraint or the observer throw
+template <class T, class Denoiser, class Path, class Sampler, class Constraint, class Policy, class StepSize,
+          class Observer = no_observer>
+sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, const Constraint& c,
+                        const update<Policy, StepSize>& u, const sample_options& options = {},
+                        Observer&& observe = {}) {
+  if constexpr (detail::check_tensor<T>()) {
+    if constexpr (detail::check_denoiser<Denoiser, T>() && detail::check_path<Path>()) {
+      using model_type = estimator<T, Denoiser, Path>;
+      constexpr bool usable =
+          detail::check_sampler<Sampler, T>() && detail::check_constraint<Constraint, T>() &&
+          detail::check_policy<std::remove_cvref_t<decltype(detail::started(u.policy))>, model_type, Denoiser>() &&
+          detail::check_step_size<StepSize, model_type>() &&
+          detail::check_observer<std::remove_reference_t<Observer>, T>();
+      if constexpr (usable) {
+        const shape extents = tensor_traits<T>::shape_of(x);
+        if (extents.elements() == 0)
+          throw shape_mismatch("the start has shape " + to_string(extents) + ": it needs at least one sample");
+        if (!tensor_traits<T>::all_finite(x)) throw bad_option("the start x holds a value that is not finite");
+        if constexpr (!std::same_as<Policy, none>) {
+          check_shape(c, extents);
+          detail::check_options(u.policy);
+          detail::check_options(u.step);
+        }
+        if (std::isnan(u.tolerance)) throw bad_option("tolerance is not a number");
+        pass_counts counts;
+        const model_type e(m, counts);
+        detail::run<T, model_type, Sampler, Constraint, update<Policy, StepSize>, std::remove_reference_t<Observer>>
+            loop(e, s, c, u, options, observe);
+        return loop.all(std::move(x));
+      }
+    }
+  }
+}
+
+} // namespace pushforward
