@@ -1,7 +1,7 @@
 #pragma once
 /// \file
-/// The concepts of the library. A tensor's is in tensor.hpp. What each line means, who models it and who calls it
-/// stands here in short, and at length on a page of docs/concepts/.
+/// The concepts of the library. A tensor's is in tensor.hpp. What each line means, who models it and who
+/// calls it stands here in short, and at length on a page of docs/concepts/.
 
 #include <pushforward/prediction.hpp>
 #include <pushforward/tensor.hpp>
@@ -41,8 +41,7 @@ concept denoiser = tensor<T> && requires(const D& d, const T& x, double model_ti
 };
 
 /// A function's value at a point, and the product with its transposed Jacobian there.
-template <class T>
-struct linearization {
+template <class T> struct linearization {
   T value;
   std::function<T(const T&)> vjp; ///< w -> J^T w
 };
@@ -85,9 +84,9 @@ concept differentiable_decoder = decoder<D, T> && requires(const D& d, const T& 
 
 /// How often each network was evaluated, summed over the samples of the batch.
 struct pass_counts {
-  std::size_t forward = 0;          ///< forward evaluations of the denoiser: the passes
-  std::size_t backward = 0;         ///< backward evaluations of the denoiser
-  std::size_t forward_mode = 0;     ///< exact jvps of the denoiser by forward-mode differentiation
+  std::size_t forward = 0;      ///< forward evaluations of the denoiser: the passes
+  std::size_t backward = 0;     ///< backward evaluations of the denoiser
+  std::size_t forward_mode = 0; ///< exact jvps of the denoiser by forward-mode differentiation
   std::size_t decoder_forward = 0;
   std::size_t decoder_backward = 0;
   std::size_t encoder_forward = 0;
@@ -96,8 +95,7 @@ struct pass_counts {
 };
 
 /// What a constraint says of a clean estimate.
-template <class T>
-struct constraint_value {
+template <class T> struct constraint_value {
   per_sample_t<T> loss; ///< per sample; 0 where the constraint is met
   T error;              ///< the displacement of x0 that would lower the loss, of x0's shape
 };
@@ -108,11 +106,13 @@ struct constraint_value {
 /// One optional member:
 ///  - `check(shape)`: throws `shape_mismatch` where estimates of that shape do not fit; called once, on entry
 template <class C, class T>
-concept constraint = tensor<T> && (requires(const C& c, const T& x0) {
-                       { c(x0) } -> std::same_as<constraint_value<T>>;
-                     } || requires(const C& c, const T& x0, pass_counts& counts) {
-                       { c(x0, counts) } -> std::same_as<constraint_value<T>>;
-                     });
+concept constraint = tensor<T> &&(
+    requires(const C& c, const T& x0) {
+      { c(x0) } -> std::same_as<constraint_value<T>>;
+    } ||
+    requires(const C& c, const T& x0, pass_counts& counts) {
+      { c(x0, counts) } -> std::same_as<constraint_value<T>>;
+    });
 
 /// Calls either form of a constraint.
 template <tensor T, constraint<T> C>
@@ -124,18 +124,16 @@ constraint_value<T> evaluate(const C& c, const T& x0, pass_counts& counts) {
 }
 
 /// Lets a constraint see the shape of the estimates before the first pass.
-template <class C>
-void check_shape(const C& c, const shape& s) {
+template <class C> void check_shape(const C& c, const shape& s) {
   if constexpr (requires { c.check(s); }) c.check(s);
 }
 
 /// x_t with its clean estimate.
-template <class T>
-struct estimate {
-  T x;            ///< the noisy sample
-  T x0;           ///< the clean estimate x0(x)
-  double t = 0.0; ///< time on the path
-  coefficients c; ///< (a, s) there
+template <class T> struct estimate {
+  T x;                            ///< the noisy sample
+  T x0;                           ///< the clean estimate x0(x)
+  double t = 0.0;                 ///< time on the path
+  coefficients c;                 ///< (a, s) there
   std::function<T(const T&)> vjp; ///< w -> J^T w, where the estimate was linearized
 };
 
@@ -152,26 +150,25 @@ concept forward_model = requires(const M& m, const estimate<typename M::tensor_t
 
 /// A forward model with backward passes: `vjp(at, w)` is J^T w.
 template <class M>
-concept differentiable_model =
-    forward_model<M> && requires(const M& m, const estimate<typename M::tensor_type>& at,
-                                 const typename M::tensor_type& w) {
-      { m.vjp(at, w) } -> std::same_as<typename M::tensor_type>;
-    };
+concept differentiable_model = forward_model<M> &&
+    requires(const M& m, const estimate<typename M::tensor_type>& at, const typename M::tensor_type& w) {
+  { m.vjp(at, w) } -> std::same_as<typename M::tensor_type>;
+};
 
 /// A forward model with exact products J v: `exact_jvp(at, v)`.
 template <class M>
-concept forward_mode_model =
-    forward_model<M> && requires(const M& m, const estimate<typename M::tensor_type>& at,
-                                 const typename M::tensor_type& v) {
-      { m.exact_jvp(at, v) } -> std::same_as<typename M::tensor_type>;
-    };
+concept forward_mode_model = forward_model<M> &&
+    requires(const M& m, const estimate<typename M::tensor_type>& at, const typename M::tensor_type& v) {
+  { m.exact_jvp(at, v) } -> std::same_as<typename M::tensor_type>;
+};
 
 /// Makes a direction of the error.
 /// Modelled by the policies of updates/ and the user's; called by `sample` once in each inner iteration.
 ///  - `direction(model, at, error)`: of x's shape; constrain it on the model it needs, or a model that lacks
 ///    something fails inside its body instead of here
-/// Optional members: `needs_vjp` (the loop then linearizes each estimate, so that a vjp costs one backward pass and
-/// no further forward pass), and `start()`, which makes the object that remembers things within one run.
+/// Optional members: `needs_vjp` (the loop then linearizes each estimate, so that a vjp costs one backward
+/// pass and no further forward pass), and `start()`, which makes the object that remembers things within one
+/// run.
 template <class P, class M>
 concept update_policy = requires(P& p, const M& m, const estimate<typename M::tensor_type>& at,
                                  const typename M::tensor_type& error) {
@@ -185,13 +182,16 @@ concept update_policy = requires(P& p, const M& m, const estimate<typename M::te
 template <class S, class M>
 concept step_size = requires(const S& s, const M& m, const estimate<typename M::tensor_type>& at,
                              const typename M::tensor_type& direction) {
-  { s.at_step(m, at).scale(direction, std::size_t{}, std::size_t{}) } -> std::same_as<per_sample_t<typename M::tensor_type>>;
+  {
+    s.at_step(m, at).scale(direction, std::size_t{}, std::size_t{})
+    } -> std::same_as<per_sample_t<typename M::tensor_type>>;
 };
 
 /// A time grid and a step along it.
 /// Modelled by `ddim` and `rectified_flow_euler`; called by `sample`.
 ///  - `steps()`: number of steps; `time(i)`: where step i starts, decreasing
-///  - `step(i, at, noise)`: x at the next time, from the estimate at time(i); `noise(like)` gives this step's noise
+///  - `step(i, at, noise)`: x at the next time, from the estimate at time(i); `noise(like)` gives this step's
+///  noise
 template <class S, class T>
 concept sampler = tensor<T> && requires(const S& s, std::size_t i, estimate<T> at, T (*noise)(const T&)) {
   { s.steps() } -> std::convertible_to<std::size_t>;
@@ -210,13 +210,12 @@ enum class moment {
 };
 
 /// What an observer sees. The pointers are null where there is nothing to show.
-template <class T>
-struct progress {
+template <class T> struct progress {
   moment when;
-  std::size_t step = 0;       ///< from 0
-  std::size_t steps = 0;      ///< in all
-  std::size_t iteration = 0;  ///< from 0; for `iterated`
-  std::size_t iterations = 0; ///< in all
+  std::size_t step = 0;                            ///< from 0
+  std::size_t steps = 0;                           ///< in all
+  std::size_t iteration = 0;                       ///< from 0; for `iterated`
+  std::size_t iterations = 0;                      ///< in all
   const estimate<T>& at;                           ///< the latest estimate
   const T* next = nullptr;                         ///< x at the next time, for `stepped`
   const constraint_value<T>* constraint = nullptr; ///< before the iteration, for `iterated`
@@ -234,24 +233,23 @@ concept observer = requires(O& o, const progress<T>& p) {
 
 namespace detail {
 
-template <class D>
-constexpr std::size_t passes_per_sample() {
+template <class D> constexpr std::size_t passes_per_sample() {
   if constexpr (requires { D::passes_per_sample; })
     return D::passes_per_sample;
   else
     return 1;
 }
 
-template <class D>
-double resolution_of(const D& d) {
-  if constexpr (requires { { d.resolution() } -> std::convertible_to<double>; })
+template <class D> double resolution_of(const D& d) {
+  if constexpr (requires {
+                  { d.resolution() } -> std::convertible_to<double>;
+                })
     return d.resolution();
   else
     return static_cast<double>(std::numeric_limits<float>::epsilon());
 }
 
-template <class P>
-constexpr bool needs_vjp() {
+template <class P> constexpr bool needs_vjp() {
   if constexpr (requires { P::needs_vjp; })
     return P::needs_vjp;
   else

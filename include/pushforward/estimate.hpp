@@ -12,25 +12,24 @@
 namespace pushforward {
 
 /// A denoiser and the path it was trained on. Refers to both for as long as it lives.
-template <class Denoiser, class Path>
-struct model {
+template <class Denoiser, class Path> struct model {
   const Denoiser& denoiser;
   const Path& path;
 };
 
-template <class Denoiser, class Path>
-model(const Denoiser&, const Path&) -> model<Denoiser, Path>;
+template <class Denoiser, class Path> model(const Denoiser&, const Path&) -> model<Denoiser, Path>;
 
-/// Probe of the forward difference when none is given: the reference's 0.005, but not below the square root of the
-/// resolution of the type the network computes in (about 0.031 for float16, 0.088 for bfloat16), where the
-/// difference would drown in rounding.
+/// Probe of the forward difference when none is given: the reference's 0.005, but not below the square root
+/// of the resolution of the type the network computes in (about 0.031 for float16, 0.088 for bfloat16), where
+/// the difference would drown in rounding.
 inline double automatic_probe(double resolution) { return std::max(0.005, std::sqrt(resolution)); }
 
 /// x_t -> x0(x_t) and J = d x0 / d x_t of one denoiser, on tensors of type T.
 ///
-/// With the row (p, q) of the prediction, x0 = p x + q o(x), hence J v = p v + q J_o v and J^T w = p w + q J_o^T w.
+/// With the row (p, q) of the prediction, x0 = p x + q o(x), hence J v = p v + q J_o v and J^T w = p w + q
+/// J_o^T w.
 template <tensor T, class Denoiser, class Path>
-  requires denoiser<Denoiser, T> && path<Path>
+requires denoiser<Denoiser, T> && path<Path>
 class estimator {
 public:
   using tensor_type = T;
@@ -39,7 +38,8 @@ public:
   estimator(const model<Denoiser, Path>& m, pass_counts& counts) : model_{m}, counts_{&counts} {}
 
   /// (x, x0) at time t; one pass.
-  /// \throws bad_option where the prediction does not determine x0 at t; shape_mismatch where the network's output
+  /// \throws bad_option where the prediction does not determine x0 at t; shape_mismatch where the network's
+  /// output
   ///         is not of x's shape
   estimate<T> evaluate(T x, double t) const {
     const auto c = model_.path.at(t);
@@ -48,9 +48,7 @@ public:
   }
 
   /// The same, and ready for `vjp`; one pass.
-  estimate<T> linearize(T x, double t) const
-    requires differentiable_denoiser<Denoiser, T>
-  {
+  estimate<T> linearize(T x, double t) const requires differentiable_denoiser<Denoiser, T> {
     const auto c = model_.path.at(t);
     auto raw = model_.denoiser.linearize(x, model_.path.model_time(t));
     count(counts_->forward, x);
@@ -77,9 +75,7 @@ public:
   }
 
   /// J v by the denoiser's forward-mode differentiation.
-  T exact_jvp(const estimate<T>& at, const T& v) const
-    requires forward_mode_denoiser<Denoiser, T>
-  {
+  T exact_jvp(const estimate<T>& at, const T& v) const requires forward_mode_denoiser<Denoiser, T> {
     const auto row = row_of(model_.denoiser.prediction, at.c);
     count(counts_->forward_mode, v);
     return tensor_traits<T>::combine(row.of_output,
@@ -87,9 +83,7 @@ public:
   }
 
   /// J^T w; one backward pass, after one more forward pass where the estimate was not linearized.
-  T vjp(const estimate<T>& at, const T& w) const
-    requires differentiable_denoiser<Denoiser, T>
-  {
+  T vjp(const estimate<T>& at, const T& w) const requires differentiable_denoiser<Denoiser, T> {
     count(counts_->backward, w);
     if (at.vjp) return at.vjp(w);
     return linearize(at.x, at.t).vjp(w);
@@ -127,8 +121,8 @@ private:
   pass_counts* counts_;
 };
 
-/// Noises a clean batch to time t: a x0 + s z, z of draw 0 of (seed, first_sample). Starts a run in the middle of
-/// the grid, as image-to-image does.
+/// Noises a clean batch to time t: a x0 + s z, z of draw 0 of (seed, first_sample). Starts a run in the
+/// middle of the grid, as image-to-image does.
 template <tensor T, path Path>
 T noised(const Path& p, T x0, double t, std::uint64_t seed, std::uint64_t first_sample = 0) {
   const auto c = p.at(t);

@@ -26,7 +26,8 @@ inline constexpr bool recycle_blocks = true;
 
 inline constexpr std::align_val_t block_alignment{64};
 
-/// Freed blocks of one thread, by exact size. When it is full, the block that came first goes back to the heap.
+/// Freed blocks of one thread, by exact size. When it is full, the block that came first goes back to the
+/// heap.
 class block_cache {
 public:
   static constexpr std::size_t capacity = 64;
@@ -83,17 +84,15 @@ private:
 
 } // namespace detail
 
-/// Allocates from the heap, but keeps up to 64 freed blocks per thread and gives one out again when a block of the
-/// same size is asked for. Blocks are aligned to 64 bytes. Stateless: any two compare equal, and a block may be
-/// freed on another thread than its own. Under AddressSanitizer it is a plain allocator.
-template <class T>
-class recycling_allocator {
+/// Allocates from the heap, but keeps up to 64 freed blocks per thread and gives one out again when a block
+/// of the same size is asked for. Blocks are aligned to 64 bytes. Stateless: any two compare equal, and a
+/// block may be freed on another thread than its own. Under AddressSanitizer it is a plain allocator.
+template <class T> class recycling_allocator {
 public:
   using value_type = T;
 
   recycling_allocator() noexcept = default;
-  template <class U>
-  recycling_allocator(const recycling_allocator<U>&) noexcept {}
+  template <class U> recycling_allocator(const recycling_allocator<U>&) noexcept {}
 
   T* allocate(std::size_t n) {
     if (n > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_array_new_length();
@@ -109,10 +108,7 @@ public:
     ::operator delete(data, detail::block_alignment);
   }
 
-  template <class U>
-  bool operator==(const recycling_allocator<U>&) const noexcept {
-    return true;
-  }
+  template <class U> bool operator==(const recycling_allocator<U>&) const noexcept { return true; }
 };
 
 } // namespace pushforward

@@ -32,22 +32,26 @@ struct prediction_row {
 };
 
 /// The row of a prediction at (a, s), from solving `x = a x0 + s eps` together with the definition of o:
-/// (1/a, -s/a) epsilon, (0, 1) sample, (a, -s)/(a^2 + s^2) v, (1, -s)/(a + s) flow, (1, s)/(a + s) reverse flow.
-/// \throws bad_option where the output does not determine x0: epsilon at a = 0
+/// (1/a, -s/a) epsilon, (0, 1) sample, (a, -s)/(a^2 + s^2) v, (1, -s)/(a + s) flow, (1, s)/(a + s) reverse
+/// flow. \throws bad_option where the output does not determine x0: epsilon at a = 0
 inline prediction_row row_of(prediction_type type, const coefficients& c) {
   switch (type) {
   case prediction_type::epsilon:
     if (c.a == 0.0)
-      throw bad_option("an epsilon prediction does not determine the clean estimate where a = 0 (pure noise): "
-                       "start the time grid below that time");
+      throw bad_option(
+          "an epsilon prediction does not determine the clean estimate where a = 0 (pure noise): "
+          "start the time grid below that time");
     return {1.0 / c.a, -c.s / c.a};
-  case prediction_type::sample: return {0.0, 1.0};
+  case prediction_type::sample:
+    return {0.0, 1.0};
   case prediction_type::v: {
     const double n = c.a * c.a + c.s * c.s;
     return {c.a / n, -c.s / n};
   }
-  case prediction_type::flow: return {1.0 / (c.a + c.s), -c.s / (c.a + c.s)};
-  case prediction_type::reverse_flow: return {1.0 / (c.a + c.s), c.s / (c.a + c.s)};
+  case prediction_type::flow:
+    return {1.0 / (c.a + c.s), -c.s / (c.a + c.s)};
+  case prediction_type::reverse_flow:
+    return {1.0 / (c.a + c.s), c.s / (c.a + c.s)};
   }
   throw bad_option("unknown prediction type");
 }
@@ -60,11 +64,16 @@ struct output_row {
 
 inline output_row output_of(prediction_type type, const coefficients& c) {
   switch (type) {
-  case prediction_type::epsilon: return {0.0, 1.0};
-  case prediction_type::sample: return {1.0, 0.0};
-  case prediction_type::v: return {-c.s, c.a};
-  case prediction_type::flow: return {-1.0, 1.0};
-  case prediction_type::reverse_flow: return {1.0, -1.0};
+  case prediction_type::epsilon:
+    return {0.0, 1.0};
+  case prediction_type::sample:
+    return {1.0, 0.0};
+  case prediction_type::v:
+    return {-c.s, c.a};
+  case prediction_type::flow:
+    return {-1.0, 1.0};
+  case prediction_type::reverse_flow:
+    return {1.0, -1.0};
   }
   throw bad_option("unknown prediction type");
 }
@@ -77,25 +86,31 @@ struct epsilon_row {
 
 /// \throws bad_option at s = 0, where x holds no noise
 inline epsilon_row epsilon_of(const coefficients& c) {
-  if (c.s == 0.0) throw bad_option("the noise of x is not determined where s = 0: x is the clean sample there");
+  if (c.s == 0.0)
+    throw bad_option("the noise of x is not determined where s = 0: x is the clean sample there");
   return {1.0 / c.s, -c.a / c.s};
 }
 
 inline std::string_view name_of(prediction_type type) {
   switch (type) {
-  case prediction_type::epsilon: return "epsilon";
-  case prediction_type::sample: return "sample";
-  case prediction_type::v: return "v";
-  case prediction_type::flow: return "flow";
-  case prediction_type::reverse_flow: return "reverse_flow";
+  case prediction_type::epsilon:
+    return "epsilon";
+  case prediction_type::sample:
+    return "sample";
+  case prediction_type::v:
+    return "v";
+  case prediction_type::flow:
+    return "flow";
+  case prediction_type::reverse_flow:
+    return "reverse_flow";
   }
   return "unknown";
 }
 
 /// \throws bad_option for a name that is none of the five
 inline prediction_type prediction_named(std::string_view name) {
-  for (auto type : {prediction_type::epsilon, prediction_type::sample, prediction_type::v, prediction_type::flow,
-                    prediction_type::reverse_flow})
+  for (auto type : {prediction_type::epsilon, prediction_type::sample, prediction_type::v,
+                    prediction_type::flow, prediction_type::reverse_flow})
     if (name == name_of(type)) return type;
   throw bad_option("prediction \"" + std::string(name) +
                    "\" is unknown: use epsilon, sample, v, flow or reverse_flow");

@@ -20,22 +20,18 @@
 namespace pushforward {
 
 /// How each estimate is steered.
-template <class Policy, class StepSize = infinity_norm>
-struct update {
+template <class Policy, class StepSize = infinity_norm> struct update {
   Policy policy{};
   StepSize step{};
   std::size_t iterations = 5; ///< K, inner iterations a time step
-  /// A sample whose loss is at or below this is left as it is for the rest of the time step; an inner loop ends when
-  /// all are. Negative: always K iterations. Waits for the device.
+  /// A sample whose loss is at or below this is left as it is for the rest of the time step; an inner loop
+  /// ends when all are. Negative: always K iterations. Waits for the device.
   double tolerance = -1.0;
 };
 
-template <class Policy>
-update(Policy) -> update<Policy>;
-template <class Policy, class StepSize>
-update(Policy, StepSize) -> update<Policy, StepSize>;
-template <class Policy, class StepSize>
-update(Policy, StepSize, std::size_t) -> update<Policy, StepSize>;
+template <class Policy> update(Policy) -> update<Policy>;
+template <class Policy, class StepSize> update(Policy, StepSize) -> update<Policy, StepSize>;
+template <class Policy, class StepSize> update(Policy, StepSize, std::size_t) -> update<Policy, StepSize>;
 template <class Policy, class StepSize>
 update(Policy, StepSize, std::size_t, double) -> update<Policy, StepSize>;
 
@@ -47,8 +43,9 @@ enum class finite_check {
 };
 
 struct sample_options {
-  std::uint64_t seed = 0;         ///< of the sampler's noise
-  std::uint64_t first_sample = 0; ///< global index of the batch's first sample: a batch may be split in any way
+  std::uint64_t seed = 0; ///< of the sampler's noise
+  std::uint64_t first_sample =
+      0; ///< global index of the batch's first sample: a batch may be split in any way
   finite_check check = finite_check::every_pass;
 };
 
@@ -65,8 +62,7 @@ struct iteration_record {
   std::vector<double> loss; ///< per sample, before the iteration's update
 };
 
-template <class T>
-struct sample_result {
+template <class T> struct sample_result {
   T x; ///< the clean samples
   ending reason = ending::completed;
   pass_counts passes;
@@ -76,27 +72,23 @@ struct sample_result {
 
 /// Does nothing; the default observer.
 struct no_observer {
-  template <class T>
-  void operator()(const progress<T>&) const {}
+  template <class T> void operator()(const progress<T>&) const {}
 };
 
 namespace detail {
 
-template <class Options>
-void check_options(const Options& o) {
+template <class Options> void check_options(const Options& o) {
   if constexpr (requires { o.check(); }) o.check();
 }
 
-template <class Policy>
-auto started(const Policy& policy) {
+template <class Policy> auto started(const Policy& policy) {
   if constexpr (requires { policy.start(); })
     return policy.start();
   else
     return policy;
 }
 
-template <class O, class T>
-verdict ask(O& o, const progress<T>& p) {
+template <class O, class T> verdict ask(O& o, const progress<T>& p) {
   if constexpr (std::is_void_v<decltype(o(p))>) {
     o(p);
     return verdict::go_on;
@@ -119,8 +111,8 @@ public:
 
   run(const Estimator& e, const Sampler& s, const Constraint& c, const Update& u, const sample_options& o,
       Observer& observer)
-      : estimator_{e}, sampler_{s}, constraint_{c}, update_{u}, options_{o}, observer_{observer},
-        policy_{started(u.policy)} {}
+      : estimator_{e}, sampler_{s},
+        constraint_{c}, update_{u}, options_{o}, observer_{observer}, policy_{started(u.policy)} {}
 
   sample_result<T> all(T x) {
     const std::size_t steps = sampler_.steps();
@@ -136,11 +128,16 @@ public:
         result.reason = ending::stopped_by_observer;
         break;
       }
-      if (options_.check == finite_check::every_step) require_finite(at.x0, "clean estimate", i, update_.iterations);
+      if (options_.check == finite_check::every_step)
+        require_finite(at.x0, "clean estimate", i, update_.iterations);
       at.vjp = nullptr;
       result.x = sampler_.step(i, at, [&](const T& like) { return noise(like, i); });
       ++result.steps;
-      if (!tell({.when = moment::stepped, .step = i, .at = at, .next = &result.x, .passes = estimator_.counts()}) &&
+      if (!tell({.when = moment::stepped,
+                 .step = i,
+                 .at = at,
+                 .next = &result.x,
+                 .passes = estimator_.counts()}) &&
           i + 1 < steps) {
         result.x = std::move(at.x0);
         result.reason = ending::stopped_by_observer;
@@ -148,7 +145,8 @@ public:
       }
     }
     result.passes = estimator_.counts();
-    for (auto& r : losses_) result.trace.push_back({r.step, r.iteration, r.t, tensor_traits<T>::values(r.loss)});
+    for (auto& r : losses_)
+      result.trace.push_back({r.step, r.iteration, r.t, tensor_traits<T>::values(r.loss)});
     return result;
   }
 
@@ -168,8 +166,10 @@ private:
     auto active = traits::fill(at.x0, 1.0);
     for (std::size_t k = 0; k < update_.iterations; ++k) {
       const auto value = evaluate(constraint_, at.x0, estimator_.counts());
-      detail::require_same_shape("the constraint's error", traits::shape_of(value.error), traits::shape_of(at.x));
-      if (options_.check == finite_check::every_pass) require_finite(value.error, "error of the constraint", i, k);
+      detail::require_same_shape("the constraint's error", traits::shape_of(value.error),
+                                 traits::shape_of(at.x));
+      if (options_.check == finite_check::every_pass)
+        require_finite(value.error, "error of the constraint", i, k);
       losses_.push_back({i, k, at.t, value.loss});
       if (update_.tolerance >= 0.0 && !still_active(at.x0, value.loss, active)) break;
 
@@ -246,17 +246,15 @@ private:
 ///             (x, x0) = evaluate(x, t)                                1 pass
 ///         x = sampler's step
 ///
-/// so inexact Newton costs 1 + 2K passes a time step (algorithms.md, section 2). Everything is per sample: a batch of N
-/// gives the same as N single runs, and a sample whose error is zero stays as it is.
+/// so inexact Newton costs 1 + 2K passes a time step (algorithms.md, section 2). Everything is per sample: a
+/// batch of N gives the same as N single runs, and a sample whose error is zero stays as it is.
 ///
-/// \param x      start, of shape (N, ...): `standard_normal`, or `noised` for a grid that starts in the middle
-/// \param m      the denoiser and its path
-/// \param s      `ddim`, `rectified_flow_euler` or another sampler, on the same path
-/// \param c      the constraint; not looked at under the policy `none`
-/// \param u      policy, step size, inner iterations, tolerance
-/// \param options seed, sample index, finite check
-/// \param observe sees each step and inner iteration, and can stop the run
-/// \throws bad_option, shape_mismatch on entry, before any pass; not_finite with the step and iteration; whatever the
+/// \param x      start, of shape (N, ...): `standard_normal`, or `noised` for a grid that starts in the
+/// middle \param m      the denoiser and its path \param s      `ddim`, `rectified_flow_euler` or another
+/// sampler, on the same path \param c      the constraint; not looked at under the policy `none` \param u
+/// policy, step size, inner iterations, tolerance \param options seed, sample index, finite check \param
+/// observe sees each step and inner iteration, and can stop the run \throws bad_option, shape_mismatch on
+/// entry, before any pass; not_finite with the step and iteration; whatever the
 ///         denoiser, the constraint or the observer throw
 template <class T, class Denoiser, class Path, class Sampler, class Constraint, class Policy, class StepSize,
           class Observer = no_observer>
@@ -266,16 +264,19 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
   if constexpr (detail::check_tensor<T>()) {
     if constexpr (detail::check_denoiser<Denoiser, T>() && detail::check_path<Path>()) {
       using model_type = estimator<T, Denoiser, Path>;
-      constexpr bool usable =
-          detail::check_sampler<Sampler, T>() && detail::check_constraint<Constraint, T>() &&
-          detail::check_policy<std::remove_cvref_t<decltype(detail::started(u.policy))>, model_type, Denoiser>() &&
-          detail::check_step_size<StepSize, model_type>() &&
-          detail::check_observer<std::remove_reference_t<Observer>, T>();
+      constexpr bool usable = detail::check_sampler<Sampler, T>() &&
+                              detail::check_constraint<Constraint, T>() &&
+                              detail::check_policy<std::remove_cvref_t<decltype(detail::started(u.policy))>,
+                                                   model_type, Denoiser>() &&
+                              detail::check_step_size<StepSize, model_type>() &&
+                              detail::check_observer<std::remove_reference_t<Observer>, T>();
       if constexpr (usable) {
         const shape extents = tensor_traits<T>::shape_of(x);
         if (extents.elements() == 0)
-          throw shape_mismatch("the start has shape " + to_string(extents) + ": it needs at least one sample");
-        if (!tensor_traits<T>::all_finite(x)) throw bad_option("the start x holds a value that is not finite");
+          throw shape_mismatch("the start has shape " + to_string(extents) +
+                               ": it needs at least one sample");
+        if (!tensor_traits<T>::all_finite(x))
+          throw bad_option("the start x holds a value that is not finite");
         if constexpr (!std::same_as<Policy, none>) {
           check_shape(c, extents);
           detail::check_options(u.policy);
@@ -284,7 +285,8 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
         if (std::isnan(u.tolerance)) throw bad_option("tolerance is not a number");
         pass_counts counts;
         const model_type e(m, counts);
-        detail::run<T, model_type, Sampler, Constraint, update<Policy, StepSize>, std::remove_reference_t<Observer>>
+        detail::run<T, model_type, Sampler, Constraint, update<Policy, StepSize>,
+                    std::remove_reference_t<Observer>>
             loop(e, s, c, u, options, observe);
         return loop.all(std::move(x));
       }

@@ -24,15 +24,15 @@ struct linear_decay {
 /// The same number in every inner iteration.
 inline linear_decay constant_rate(double rate) { return {rate, rate}; }
 
-/// lr[k] / max|d| per sample: the largest change of an element of x is lr[k]. Needs no spectrum. 0 for a sample
-/// whose direction is 0. The reference's rule, with `rate` linear 0.5 -> 0.1 or constant.
+/// lr[k] / max|d| per sample: the largest change of an element of x is lr[k]. Needs no spectrum. 0 for a
+/// sample whose direction is 0. The reference's rule, with `rate` linear 0.5 -> 0.1 or constant.
 struct infinity_norm {
   linear_decay rate{};
 
   void check() const {
     if (!(std::isfinite(rate.first) && std::isfinite(rate.last) && rate.first > 0.0 && rate.last > 0.0))
-      throw bad_option("infinity_norm: rate is " + std::to_string(rate.first) + " -> " + std::to_string(rate.last) +
-                       ", but both ends must be positive");
+      throw bad_option("infinity_norm: rate is " + std::to_string(rate.first) + " -> " +
+                       std::to_string(rate.last) + ", but both ends must be positive");
   }
 
   template <class Model>
@@ -40,8 +40,7 @@ struct infinity_norm {
     return *this;
   }
 
-  template <tensor T>
-  per_sample_t<T> scale(const T& direction, std::size_t k, std::size_t iterations) const {
+  template <tensor T> per_sample_t<T> scale(const T& direction, std::size_t k, std::size_t iterations) const {
     return tensor_traits<T>::ratio(rate.at(k, iterations), tensor_traits<T>::max_abs(direction));
   }
 };
@@ -51,7 +50,8 @@ struct constant_step {
   linear_decay lambda{1.0, 1.0};
 
   void check() const {
-    if (!(std::isfinite(lambda.first) && std::isfinite(lambda.last) && lambda.first > 0.0 && lambda.last > 0.0))
+    if (!(std::isfinite(lambda.first) && std::isfinite(lambda.last) && lambda.first > 0.0 &&
+          lambda.last > 0.0))
       throw bad_option("constant_step: lambda is " + std::to_string(lambda.first) + " -> " +
                        std::to_string(lambda.last) + ", but both ends must be positive");
   }
@@ -61,15 +61,14 @@ struct constant_step {
     return *this;
   }
 
-  template <tensor T>
-  per_sample_t<T> scale(const T& direction, std::size_t k, std::size_t iterations) const {
+  template <tensor T> per_sample_t<T> scale(const T& direction, std::size_t k, std::size_t iterations) const {
     return tensor_traits<T>::fill(direction, lambda.at(k, iterations));
   }
 };
 
-/// c / mu^2 per sample, mu the largest magnitude of an eigenvalue of J at the start of the time step, from Arnoldi.
-/// The error along an eigenvector with eigenvalue mu' is multiplied by 1 - c (mu' / mu)^2: it shrinks for every one
-/// while 0 < c < 2. Costs `krylov` passes a time step, and waits for the device.
+/// c / mu^2 per sample, mu the largest magnitude of an eigenvalue of J at the start of the time step, from
+/// Arnoldi. The error along an eigenvector with eigenvalue mu' is multiplied by 1 - c (mu' / mu)^2: it
+/// shrinks for every one while 0 < c < 2. Costs `krylov` passes a time step, and waits for the device.
 struct spectral {
   double c = 0.5;
   std::size_t krylov = 10; ///< Arnoldi steps
@@ -77,22 +76,19 @@ struct spectral {
 
   void check() const {
     if (!(c > 0.0 && c < 2.0))
-      throw bad_option("spectral: c is " + std::to_string(c) + ", but must lie in (0, 2) for the error to shrink");
+      throw bad_option("spectral: c is " + std::to_string(c) +
+                       ", but must lie in (0, 2) for the error to shrink");
     if (krylov == 0) throw bad_option("spectral: krylov is 0, but at least one Arnoldi step is needed");
   }
 
-  template <class Scalars>
-  struct rule {
+  template <class Scalars> struct rule {
     Scalars lambda;
 
-    template <tensor T>
-    per_sample_t<T> scale(const T&, std::size_t, std::size_t) const {
-      return lambda;
-    }
+    template <tensor T> per_sample_t<T> scale(const T&, std::size_t, std::size_t) const { return lambda; }
   };
 
   template <forward_model Model>
-    requires has_dense_algebra<typename Model::tensor_type>
+  requires has_dense_algebra<typename Model::tensor_type>
   auto at_step(const Model& m, const estimate<typename Model::tensor_type>& at) const {
     using T = typename Model::tensor_type;
     const auto spectrum = arnoldi<T>([&](const T& v) { return m.jvp(at, v, probe); }, at.x0, krylov);

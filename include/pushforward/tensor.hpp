@@ -31,13 +31,13 @@ public:
   shape() = default;
   shape(std::initializer_list<std::size_t> extents) : shape(extents.begin(), extents.end()) {}
   /// \throws shape_mismatch for more than 8 dimensions
-  template <class Iterator>
-  shape(Iterator first, Iterator last) {
+  template <class Iterator> shape(Iterator first, Iterator last) {
     for (; first != last; ++first) push_back(static_cast<std::size_t>(*first));
   }
 
   void push_back(std::size_t extent) {
-    if (count_ == max_dimensions) throw shape_mismatch("a tensor has more than 8 dimensions: reshape it to fewer");
+    if (count_ == max_dimensions)
+      throw shape_mismatch("a tensor has more than 8 dimensions: reshape it to fewer");
     extents_[count_++] = extent;
   }
 
@@ -73,16 +73,16 @@ inline std::string to_string(const shape& s) {
   return text.empty() ? "no dimensions" : text;
 }
 
-/// Names a draw of standard normal noise. Sample j of a tensor gets the numbers of (seed, first_sample + j, draw),
-/// whatever the batch it is in and whatever backend makes them.
+/// Names a draw of standard normal noise. Sample j of a tensor gets the numbers of (seed, first_sample + j,
+/// draw), whatever the batch it is in and whatever backend makes them.
 struct noise_key {
   std::uint64_t seed = 0;
   std::uint64_t first_sample = 0;
   std::uint32_t draw = 0;
 };
 
-/// What the core needs of a tensor type T. Specialise it; the members are (x, y: T; a, b: double or per_sample;
-/// p, q: per_sample; "x by value" lets an rvalue's buffer be used for the result):
+/// What the core needs of a tensor type T. Specialise it; the members are (x, y: T; a, b: double or
+/// per_sample; p, q: per_sample; "x by value" lets an rvalue's buffer be used for the result):
 ///
 /// | member | meaning |
 /// |---|---|
@@ -105,13 +105,11 @@ struct noise_key {
 /// | `values(p)` | `std::vector<double>` (waits for the device) |
 /// | `combine(c, p, d, q)` | c p + d q, c and d numbers |
 /// | `multiply(p, q)` | p q |
-/// | `ratio(p, q)` | p / q, and 0 where q is 0: this one rule keeps a satisfied sample still; p may be a number |
-/// | `square_root(p)`, `clamp(p, low, high)` | elementwise |
-template <class T>
-struct tensor_traits;
+/// | `ratio(p, q)` | p / q, and 0 where q is 0: this one rule keeps a satisfied sample still; p may be a
+/// number | | `square_root(p)`, `clamp(p, low, high)` | elementwise |
+template <class T> struct tensor_traits;
 
-template <class T>
-using per_sample_t = typename tensor_traits<T>::per_sample;
+template <class T> using per_sample_t = typename tensor_traits<T>::per_sample;
 
 /// A batch of samples with the operations of `tensor_traits`.
 /// Modelled by the adapters' tensors; called by everything in the core. Value semantics: copies do not alias.
@@ -167,8 +165,9 @@ struct axis_matrix {
 /// `axis_map` is the matrix where the tensor lives; the axis is counted from the end: 0 is the last.
 /// Called by the separable linear operators (averaging, resizing, blur).
 template <class T>
-concept image_tensor = tensor<T> && requires(const T& x, const axis_matrix& m,
-                                             const typename tensor_traits<T>::axis_map& map, std::size_t axis) {
+concept image_tensor = tensor<T> &&
+    requires(const T& x, const axis_matrix& m, const typename tensor_traits<T>::axis_map& map,
+             std::size_t axis) {
   { tensor_traits<T>::make_axis_map(x, m) } -> std::same_as<typename tensor_traits<T>::axis_map>;
   { tensor_traits<T>::along_axis(map, x, axis) } -> std::same_as<T>;
 };
@@ -177,10 +176,9 @@ concept image_tensor = tensor<T> && requires(const T& x, const axis_matrix& m,
 ///
 /// | member | meaning |
 /// |---|---|
-/// | `least_squares(rows, columns, A, b, cutoff)` | minimum-norm x of min \|A x - b\|, singular values below cutoff times the largest taken as 0 |
-/// | `eigenvalues(n, A)` | the n complex eigenvalues, in any order |
-template <class T>
-struct dense_algebra;
+/// | `least_squares(rows, columns, A, b, cutoff)` | minimum-norm x of min \|A x - b\|, singular values below
+/// cutoff times the largest taken as 0 | | `eigenvalues(n, A)` | the n complex eigenvalues, in any order |
+template <class T> struct dense_algebra;
 
 template <class T>
 concept has_dense_algebra = requires(std::size_t n, std::span<const double> values, double cutoff) {
@@ -191,10 +189,9 @@ concept has_dense_algebra = requires(std::size_t n, std::span<const double> valu
 /// Per-sample scalars in host memory.
 using host_scalars = std::vector<double, recycling_allocator<double>>;
 
-/// The per-sample half of `tensor_traits` for a tensor in host memory: derive the specialisation from it, and bring
-/// `combine` and `multiply` in with using-declarations. Needs `tensor_traits<T>::shape_of` only.
-template <class T>
-struct host_per_sample_traits {
+/// The per-sample half of `tensor_traits` for a tensor in host memory: derive the specialisation from it, and
+/// bring `combine` and `multiply` in with using-declarations. Needs `tensor_traits<T>::shape_of` only.
+template <class T> struct host_per_sample_traits {
   using per_sample = host_scalars;
 
   static per_sample fill(const T& x, double c) {
@@ -235,8 +232,7 @@ struct host_per_sample_traits {
 };
 
 /// Standard normal noise like x; see `noise_key`.
-template <tensor T>
-T standard_normal(const T& like, const noise_key& key) {
+template <tensor T> T standard_normal(const T& like, const noise_key& key) {
   return tensor_traits<T>::normal(like, key);
 }
 

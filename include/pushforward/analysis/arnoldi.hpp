@@ -16,26 +16,27 @@ namespace pushforward {
 
 /// What Arnoldi found for one sample.
 struct arnoldi_result {
-  std::size_t steps = 0;         ///< n, the size of the Krylov space; fewer than asked for after a breakdown
-  bool invariant = false;        ///< broke down: the Krylov space is invariant, and its eigenvalues are the operator's
+  std::size_t steps = 0; ///< n, the size of the Krylov space; fewer than asked for after a breakdown
+  bool invariant =
+      false; ///< broke down: the Krylov space is invariant, and its eigenvalues are the operator's
   std::vector<double> hessenberg; ///< n x n, row-major: Q^T A Q
-  std::vector<std::complex<double>> eigenvalues; ///< of the Hessenberg block (Ritz values), largest magnitude first
+  std::vector<std::complex<double>>
+      eigenvalues; ///< of the Hessenberg block (Ritz values), largest magnitude first
 
   /// Largest magnitude of an eigenvalue; 0 for an empty space.
   double spectral_radius() const { return eigenvalues.empty() ? 0.0 : std::abs(eigenvalues.front()); }
 };
 
-/// n steps of Arnoldi's iteration with modified Gram-Schmidt, applied twice, for each sample of the batch by itself
-/// (Arnoldi 1951; algorithms.md, section 4). A sample stops where its new vector's norm falls below `breakdown` times
-/// the largest norm it has seen: no vector is made of rounding noise.
+/// n steps of Arnoldi's iteration with modified Gram-Schmidt, applied twice, for each sample of the batch by
+/// itself (Arnoldi 1951; algorithms.md, section 4). A sample stops where its new vector's norm falls below
+/// `breakdown` times the largest norm it has seen: no vector is made of rounding noise.
 ///
 /// \param apply v -> A v for a batch; samples must not see each other
 /// \param start not 0 for a sample that is to have a spectrum; a sample whose start is 0 has none
 /// \param n steps asked for; the reference takes 10 or 30
 template <tensor T>
-  requires has_dense_algebra<T>
-std::vector<arnoldi_result> arnoldi(const std::function<T(const T&)>& apply, const T& start, std::size_t n,
-                                    double breakdown = 1e-6) {
+requires has_dense_algebra<T> std::vector<arnoldi_result>
+arnoldi(const std::function<T(const T&)>& apply, const T& start, std::size_t n, double breakdown = 1e-6) {
   using traits = tensor_traits<T>;
   const std::size_t samples = traits::shape_of(start).samples();
   const auto norms = [](const T& v) { return traits::square_root(traits::dot(v, v)); };

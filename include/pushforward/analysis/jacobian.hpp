@@ -43,12 +43,12 @@ struct dense_jacobian_options {
   std::size_t batch = 128; ///< columns that are computed in one batch
 };
 
-/// J of one sample of an estimate, column by column: column j is the jvp of the j-th unit vector. One pass a column,
-/// plus one for each batch of columns. Waits for the device.
-/// \throws bad_option for a batch of 0 or a sample that is not there
+/// J of one sample of an estimate, column by column: column j is the jvp of the j-th unit vector. One pass a
+/// column, plus one for each batch of columns. Waits for the device. \throws bad_option for a batch of 0 or a
+/// sample that is not there
 template <class Model>
-dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tensor_type>& at, std::size_t sample = 0,
-                            const dense_jacobian_options& options = {}) {
+dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tensor_type>& at,
+                            std::size_t sample = 0, const dense_jacobian_options& options = {}) {
   using T = typename Model::tensor_type;
   using traits = tensor_traits<T>;
   const shape s = traits::shape_of(at.x);
@@ -71,7 +71,8 @@ dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tenso
       units[c * n + first + c] = 1.0;
     }
     const auto here = m.evaluate(traits::from_elements(at.x, batch_shape, points), at.t);
-    const auto images = traits::elements(m.jvp(here, traits::from_elements(at.x, batch_shape, units), options.probe));
+    const auto images =
+        traits::elements(m.jvp(here, traits::from_elements(at.x, batch_shape, units), options.probe));
     for (std::size_t c = 0; c < columns; ++c)
       for (std::size_t i = 0; i < n; ++i) jacobian(i, first + c) = images[c * n + i];
   }
@@ -96,14 +97,18 @@ auto transposed_product(const Model& m, const estimate<typename Model::tensor_ty
 template <differentiable_model Model>
 auto symmetric_product(const Model& m, const estimate<typename Model::tensor_type>& at, double probe = 0.0) {
   using T = typename Model::tensor_type;
-  return [&m, &at, probe](const T& v) { return tensor_traits<T>::combine(0.5, m.jvp(at, v, probe), 0.5, m.vjp(at, v)); };
+  return [&m, &at, probe](const T& v) {
+    return tensor_traits<T>::combine(0.5, m.jvp(at, v, probe), 0.5, m.vjp(at, v));
+  };
 }
 
 /// v -> (J - J^T) v / 2.
 template <differentiable_model Model>
 auto skew_product(const Model& m, const estimate<typename Model::tensor_type>& at, double probe = 0.0) {
   using T = typename Model::tensor_type;
-  return [&m, &at, probe](const T& v) { return tensor_traits<T>::combine(0.5, m.jvp(at, v, probe), -0.5, m.vjp(at, v)); };
+  return [&m, &at, probe](const T& v) {
+    return tensor_traits<T>::combine(0.5, m.jvp(at, v, probe), -0.5, m.vjp(at, v));
+  };
 }
 
 } // namespace pushforward

@@ -21,8 +21,7 @@ concept linear_operator = tensor<T> && requires(const A& a, const T& x, const sh
 
 /// loss = 1/2 |r|^2, error = A^T r, r = y - A x0. The error is the negative gradient of the loss.
 /// With a known noise level of y, r is shrunk as `noise_ball` says.
-template <tensor T, linear_operator<T> Operator>
-class linear {
+template <tensor T, linear_operator<T> Operator> class linear {
 public:
   /// \param measured y, of the shape of A x0
   /// \param noise_level standard deviation of the noise in y
@@ -30,11 +29,13 @@ public:
   linear(Operator a, T measured, double noise_level = 0.0)
       : operator_{std::move(a)}, measured_{std::move(measured)},
         ball_{measured_, counts(tensor_traits<T>::shape_of(measured_)), noise_level} {
-    if (!tensor_traits<T>::all_finite(measured_)) throw bad_option("the measurement holds a value that is not finite");
+    if (!tensor_traits<T>::all_finite(measured_))
+      throw bad_option("the measurement holds a value that is not finite");
   }
 
   void check(const shape& s) const {
-    detail::require_same_shape("the measurement", tensor_traits<T>::shape_of(measured_), operator_.output_shape(s));
+    detail::require_same_shape("the measurement", tensor_traits<T>::shape_of(measured_),
+                               operator_.output_shape(s));
   }
 
   constraint_value<T> operator()(const T& x0) const {
@@ -52,21 +53,14 @@ private:
   noise_ball<T> ball_;
 };
 
-/// A of one operator with the back projection of another: its `adjoint` is the other's `apply`. ZoomLDM enlarges the
-/// residual by a cubic resize in place of the adjoint; the error is then no longer a gradient.
-template <class Operator, class Back>
-struct back_projected {
+/// A of one operator with the back projection of another: its `adjoint` is the other's `apply`. ZoomLDM
+/// enlarges the residual by a cubic resize in place of the adjoint; the error is then no longer a gradient.
+template <class Operator, class Back> struct back_projected {
   Operator forward;
   Back back;
 
-  template <class T>
-  T apply(const T& x) const {
-    return forward.apply(x);
-  }
-  template <class T>
-  T adjoint(const T& r) const {
-    return back.apply(r);
-  }
+  template <class T> T apply(const T& x) const { return forward.apply(x); }
+  template <class T> T adjoint(const T& r) const { return back.apply(r); }
   shape output_shape(const shape& s) const {
     const shape measured = forward.output_shape(s);
     detail::require_same_shape("the back projection", back.output_shape(measured), s);

@@ -12,13 +12,13 @@ namespace pushforward {
 
 /// loss = 1/2 |r|^2, error = r = m (y - x0), m in {0, 1}: the elements with m = 1 are known to be y.
 /// With a known noise level of y, r is shrunk as `noise_ball` says.
-template <tensor T>
-class masked {
+template <tensor T> class masked {
 public:
   /// \param target y; its values where the mask is 0 are not looked at, and need not be finite
   /// \param mask m, of target's shape
   /// \param noise_level standard deviation of the noise in the known elements, in units of x0
-  /// \throws shape_mismatch; bad_option for a mask with values other than 0 and 1, a known element that is not finite,
+  /// \throws shape_mismatch; bad_option for a mask with values other than 0 and 1, a known element that is
+  /// not finite,
   ///         or a bad noise level
   masked(const T& target, T mask, double noise_level = 0.0) : mask_{std::move(mask)}, target_{mask_} {
     using traits = tensor_traits<T>;
@@ -29,7 +29,8 @@ public:
     std::vector<double> known(s.samples(), 0.0);
     for (std::size_t i = 0; i < y.size(); ++i) {
       if (m[i] != 0.0 && m[i] != 1.0)
-        throw bad_option("the mask has a value of " + std::to_string(m[i]) + ": it must hold 0 (unknown) and 1 (known)");
+        throw bad_option("the mask has a value of " + std::to_string(m[i]) +
+                         ": it must hold 0 (unknown) and 1 (known)");
       if (m[i] == 0.0)
         y[i] = 0.0;
       else if (!std::isfinite(y[i]))

@@ -12,11 +12,11 @@
 
 namespace pushforward {
 
-/// The radius sqrt(m) sigma at which m measurements with noise of standard deviation sigma are expected to leave the
-/// residual, per sample (Morozov's discrepancy principle). A residual is shrunk by it, so that a loop does not fit
-/// noise: r' = r max(1 - sqrt(m) sigma / |r|, 0). Then 1/2 |r'|^2 is a loss whose negative gradient is A^T r'.
-template <tensor T>
-class noise_ball {
+/// The radius sqrt(m) sigma at which m measurements with noise of standard deviation sigma are expected to
+/// leave the residual, per sample (Morozov's discrepancy principle). A residual is shrunk by it, so that a
+/// loop does not fit noise: r' = r max(1 - sqrt(m) sigma / |r|, 0). Then 1/2 |r'|^2 is a loss whose negative
+/// gradient is A^T r'.
+template <tensor T> class noise_ball {
 public:
   /// No noise: residuals are left as they are.
   noise_ball() = default;
@@ -40,8 +40,8 @@ public:
     using traits = tensor_traits<T>;
     if (empty_) return r;
     const auto norm = traits::square_root(traits::dot(r, r));
-    const auto excess =
-        traits::clamp(traits::combine(1.0, norm, -1.0, radius_), 0.0, std::numeric_limits<double>::infinity());
+    const auto excess = traits::clamp(traits::combine(1.0, norm, -1.0, radius_), 0.0,
+                                      std::numeric_limits<double>::infinity());
     return traits::scale(traits::ratio(excess, norm), std::move(r));
   }
 
@@ -53,8 +53,7 @@ private:
 namespace detail {
 
 /// 1/2 |r|^2 per sample.
-template <tensor T>
-per_sample_t<T> half_square(const T& r) {
+template <tensor T> per_sample_t<T> half_square(const T& r) {
   auto squared = tensor_traits<T>::dot(r, r);
   return tensor_traits<T>::combine(0.5, squared, 0.0, squared);
 }

@@ -1,6 +1,7 @@
 #pragma once
 /// \file
-/// Separable linear operators on images: averaging, antialiased resizing, Gaussian blur. Images are (..., H, W).
+/// Separable linear operators on images: averaging, antialiased resizing, Gaussian blur. Images are (..., H,
+/// W).
 
 #include <pushforward/tensor.hpp>
 
@@ -14,7 +15,8 @@ namespace pushforward {
 
 /// What lies beyond an image's edge.
 enum class boundary {
-  cropped,  ///< nothing: the weights of what is inside are scaled to sum 1 (`torch`'s antialiased resize, Pillow)
+  cropped,  ///< nothing: the weights of what is inside are scaled to sum 1 (`torch`'s antialiased resize,
+            ///< Pillow)
   mirrored, ///< the image mirrored with its edge pixel repeated (MATLAB's imresize, the reference's cubic)
   reflected ///< the image mirrored about its edge pixel, which is not repeated (torchvision's gaussian_blur)
 };
@@ -40,7 +42,8 @@ inline std::ptrdiff_t folded(std::ptrdiff_t i, std::size_t n, boundary edge) {
   const auto size = static_cast<std::ptrdiff_t>(n);
   if (i >= 0 && i < size) return i;
   if (edge == boundary::cropped) return -1;
-  const std::ptrdiff_t period = edge == boundary::mirrored ? 2 * size : std::max<std::ptrdiff_t>(2 * size - 2, 1);
+  const std::ptrdiff_t period =
+      edge == boundary::mirrored ? 2 * size : std::max<std::ptrdiff_t>(2 * size - 2, 1);
   std::ptrdiff_t k = ((i % period) + period) % period;
   if (k >= size) k = edge == boundary::mirrored ? period - 1 - k : period - k;
   return k;
@@ -60,18 +63,20 @@ inline void scale_rows_to_one(axis_matrix& m) {
 /// \throws bad_option where factor does not divide n
 inline axis_matrix averaging_matrix(std::size_t n, std::size_t factor) {
   if (factor == 0 || n % factor != 0)
-    throw bad_option("averaging by " + std::to_string(factor) + " does not divide a side of " + std::to_string(n));
+    throw bad_option("averaging by " + std::to_string(factor) + " does not divide a side of " +
+                     std::to_string(n));
   axis_matrix m{n / factor, n, std::vector<double>(n / factor * n, 0.0)};
   for (std::size_t j = 0; j < n; ++j) m(j / factor, j) = 1.0 / static_cast<double>(factor);
   return m;
 }
 
-/// Resize n -> size, antialiased where it shrinks: output i has its centre at (i + 1/2) n / size - 1/2, and the kernel is
-/// widened by n / size where that is above 1. `cropped` is `torch`'s `interpolate(antialias=True)`; `mirrored` is
-/// MATLAB's imresize.
+/// Resize n -> size, antialiased where it shrinks: output i has its centre at (i + 1/2) n / size - 1/2, and
+/// the kernel is widened by n / size where that is above 1. `cropped` is `torch`'s
+/// `interpolate(antialias=True)`; `mirrored` is MATLAB's imresize.
 inline axis_matrix resize_matrix(std::size_t n, std::size_t size, resize_kernel kernel = resize_kernel::cubic,
                                  boundary edge = boundary::cropped) {
-  if (n == 0 || size == 0) throw bad_option("a resize from " + std::to_string(n) + " to " + std::to_string(size));
+  if (n == 0 || size == 0)
+    throw bad_option("a resize from " + std::to_string(n) + " to " + std::to_string(size));
   const double ratio = static_cast<double>(n) / static_cast<double>(size);
   const double widen = std::max(ratio, 1.0);
   const double reach = (kernel == resize_kernel::linear ? 1.0 : 2.0) * widen;
@@ -94,10 +99,11 @@ inline axis_matrix resize_matrix(std::size_t n, std::size_t size, resize_kernel 
 /// Blur by exp(-d^2 / (2 sigma^2)), cut at `radius` pixels and scaled to sum 1.
 inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t radius,
                                         boundary edge = boundary::reflected) {
-  if (!(sigma > 0.0)) throw bad_option("gaussian blur: sigma is " + std::to_string(sigma) + ", but must be positive");
+  if (!(sigma > 0.0))
+    throw bad_option("gaussian blur: sigma is " + std::to_string(sigma) + ", but must be positive");
   if (n == 0 || radius >= n)
-    throw bad_option("gaussian blur: a radius of " + std::to_string(radius) + " needs a side longer than that, not " +
-                     std::to_string(n));
+    throw bad_option("gaussian blur: a radius of " + std::to_string(radius) +
+                     " needs a side longer than that, not " + std::to_string(n));
   axis_matrix m{n, n, std::vector<double>(n * n, 0.0)};
   const auto r = static_cast<std::ptrdiff_t>(radius);
   for (std::size_t i = 0; i < n; ++i)
@@ -111,15 +117,14 @@ inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t
 }
 
 /// A x = M_h X M_w^T on each image of a batch (..., H, W); the adjoint is M_h^T R M_w.
-template <image_tensor T>
-class separable_operator {
+template <image_tensor T> class separable_operator {
 public:
   /// \param like a tensor of the type and place the operator is to work on; its shape does not matter
   /// \param along_height M_h, \param along_width M_w
   separable_operator(const T& like, const axis_matrix& along_height, const axis_matrix& along_width)
       : in_{along_height.columns, along_width.columns}, out_{along_height.rows, along_width.rows},
-        height_{tensor_traits<T>::make_axis_map(like, along_height)},
-        width_{tensor_traits<T>::make_axis_map(like, along_width)},
+        height_{tensor_traits<T>::make_axis_map(like, along_height)}, width_{tensor_traits<T>::make_axis_map(
+                                                                          like, along_width)},
         height_transposed_{tensor_traits<T>::make_axis_map(like, along_height.transposed())},
         width_transposed_{tensor_traits<T>::make_axis_map(like, along_width.transposed())} {}
 
@@ -128,7 +133,8 @@ public:
   }
 
   T adjoint(const T& r) const {
-    return tensor_traits<T>::along_axis(width_transposed_, tensor_traits<T>::along_axis(height_transposed_, r, 1), 0);
+    return tensor_traits<T>::along_axis(width_transposed_,
+                                        tensor_traits<T>::along_axis(height_transposed_, r, 1), 0);
   }
 
   /// \throws shape_mismatch where the last two extents are not the operator's
@@ -151,8 +157,7 @@ private:
 
 namespace detail {
 
-template <class T>
-std::pair<std::size_t, std::size_t> image_sides(const T& x) {
+template <class T> std::pair<std::size_t, std::size_t> image_sides(const T& x) {
   const shape s = tensor_traits<T>::shape_of(x);
   if (s.size() < 3) throw shape_mismatch("an image batch must be (..., H, W), not " + to_string(s));
   return {s[s.size() - 2], s[s.size() - 1]};
@@ -161,8 +166,7 @@ std::pair<std::size_t, std::size_t> image_sides(const T& x) {
 } // namespace detail
 
 /// Means of factor x factor blocks, for images like x.
-template <image_tensor T>
-separable_operator<T> averaging(const T& x, std::size_t factor) {
+template <image_tensor T> separable_operator<T> averaging(const T& x, std::size_t factor) {
   const auto [height, width] = detail::image_sides(x);
   return {x, averaging_matrix(height, factor), averaging_matrix(width, factor)};
 }
@@ -170,16 +174,19 @@ separable_operator<T> averaging(const T& x, std::size_t factor) {
 /// Antialiased resize to height x width, for images like x.
 template <image_tensor T>
 separable_operator<T> resizing(const T& x, std::size_t height, std::size_t width,
-                               resize_kernel kernel = resize_kernel::cubic, boundary edge = boundary::cropped) {
+                               resize_kernel kernel = resize_kernel::cubic,
+                               boundary edge = boundary::cropped) {
   const auto [h, w] = detail::image_sides(x);
   return {x, resize_matrix(h, height, kernel, edge), resize_matrix(w, width, kernel, edge)};
 }
 
 /// Gaussian blur, for images like x.
 template <image_tensor T>
-separable_operator<T> gaussian_blur(const T& x, double sigma, std::size_t radius, boundary edge = boundary::reflected) {
+separable_operator<T> gaussian_blur(const T& x, double sigma, std::size_t radius,
+                                    boundary edge = boundary::reflected) {
   const auto [height, width] = detail::image_sides(x);
-  return {x, gaussian_blur_matrix(height, sigma, radius, edge), gaussian_blur_matrix(width, sigma, radius, edge)};
+  return {x, gaussian_blur_matrix(height, sigma, radius, edge),
+          gaussian_blur_matrix(width, sigma, radius, edge)};
 }
 
 } // namespace pushforward

@@ -9,18 +9,21 @@
 
 namespace pushforward {
 
-/// x_sigma = (1 - sigma) x0 + sigma eps (Liu, Gong and Liu 2022). Times are sigma in [0, 1]; the network is fed
-/// time_scale sigma (1000 sigma for Stable Diffusion 3, InstaFlow and the MNIST model).
+/// x_sigma = (1 - sigma) x0 + sigma eps (Liu, Gong and Liu 2022). Times are sigma in [0, 1]; the network is
+/// fed time_scale sigma (1000 sigma for Stable Diffusion 3, InstaFlow and the MNIST model).
 class rectified_flow {
 public:
-  /// \param shift k of sigma' = k sigma / (1 + (k - 1) sigma), by which time grids are bent towards noise (Stable
+  /// \param shift k of sigma' = k sigma / (1 + (k - 1) sigma), by which time grids are bent towards noise
+  /// (Stable
   ///        Diffusion 3 uses 3); 1 leaves them straight
   /// \throws bad_option for a shift or time_scale that is not positive
-  explicit rectified_flow(double shift = 1.0, double time_scale = 1000.0) : shift_{shift}, time_scale_{time_scale} {
+  explicit rectified_flow(double shift = 1.0, double time_scale = 1000.0)
+      : shift_{shift}, time_scale_{time_scale} {
     if (!(shift > 0.0))
       throw bad_option("rectified_flow: shift is " + std::to_string(shift) + ", but must be positive");
     if (!(time_scale > 0.0))
-      throw bad_option("rectified_flow: time_scale is " + std::to_string(time_scale) + ", but must be positive");
+      throw bad_option("rectified_flow: time_scale is " + std::to_string(time_scale) +
+                       ", but must be positive");
   }
 
   /// 1, the noisiest time.
@@ -36,7 +39,9 @@ public:
   double model_time(double sigma) const noexcept { return time_scale_ * sigma; }
 
   /// The time at a fraction u of the way from clean (0) to noise (1): k u / (1 + (k - 1) u).
-  double time_at(double fraction) const noexcept { return shift_ * fraction / (1.0 + (shift_ - 1.0) * fraction); }
+  double time_at(double fraction) const noexcept {
+    return shift_ * fraction / (1.0 + (shift_ - 1.0) * fraction);
+  }
 
   double shift() const noexcept { return shift_; }
 

@@ -15,10 +15,10 @@
 
 namespace pushforward {
 
-/// x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps with abar_t = prod_{i=1..t} (1 - beta_i) and abar_0 = 1 (Ho, Jain and
-/// Abbeel 2020). Times are t in [0, T]; between whole t, log abar is interpolated linearly. The network is fed
-/// t + time_offset: 0 for networks trained on t = 1..T, -1 for those trained on the index 0..T-1 (Stable Diffusion,
-/// `diffusers`).
+/// x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps with abar_t = prod_{i=1..t} (1 - beta_i) and abar_0 = 1 (Ho,
+/// Jain and Abbeel 2020). Times are t in [0, T]; between whole t, log abar is interpolated linearly. The
+/// network is fed t + time_offset: 0 for networks trained on t = 1..T, -1 for those trained on the index
+/// 0..T-1 (Stable Diffusion, `diffusers`).
 class variance_preserving {
 public:
   /// betas[i] is beta_{i+1}, each in (0, 1).
@@ -50,12 +50,13 @@ public:
     return variance_preserving(std::move(betas), time_offset);
   }
 
-  /// abar_t = f(t) / f(0), f(t) = cos^2((t/T + offset) / (1 + offset) pi/2), beta clipped at max_beta (Nichol and
-  /// Dhariwal 2021; offset 0.008, max_beta 0.999).
+  /// abar_t = f(t) / f(0), f(t) = cos^2((t/T + offset) / (1 + offset) pi/2), beta clipped at max_beta (Nichol
+  /// and Dhariwal 2021; offset 0.008, max_beta 0.999).
   static variance_preserving cosine(std::size_t T = 1000, double offset = 0.008, double max_beta = 0.999,
                                     double time_offset = 0.0) {
     auto f = [&](double t) {
-      const double c = std::cos((t / static_cast<double>(T) + offset) / (1.0 + offset) * std::numbers::pi / 2.0);
+      const double c =
+          std::cos((t / static_cast<double>(T) + offset) / (1.0 + offset) * std::numbers::pi / 2.0);
       return c * c;
     };
     std::vector<double> betas(T);
@@ -84,7 +85,8 @@ public:
     return betas_[static_cast<std::size_t>(std::ceil(t)) - 1];
   }
 
-  /// The time at a fraction of the way from clean (0) to noise (1): the nearest whole t, as networks are trained on.
+  /// The time at a fraction of the way from clean (0) to noise (1): the nearest whole t, as networks are
+  /// trained on.
   double time_at(double fraction) const { return std::round(fraction * last()); }
 
 private:
@@ -103,7 +105,8 @@ private:
   }
 
   bad_option out_of_range(double t) const {
-    return bad_option("time " + std::to_string(t) + " lies outside the path's [0, " + std::to_string(last()) + "]");
+    return bad_option("time " + std::to_string(t) + " lies outside the path's [0, " + std::to_string(last()) +
+                      "]");
   }
 
   std::vector<double> betas_;

@@ -13,8 +13,8 @@ namespace pushforward {
 /// Which noise a DDIM step adds.
 enum class ddim_noise {
   eta,          ///< n^2 = eta^2 (1 - abar') / (1 - abar) (1 - abar / abar') (Song, Meng and Ermon 2021)
-  one_step_beta ///< n^2 = beta_t (1 - abar') / (1 - abar), beta_t of the single step at t and not of the stride: the
-                ///< reference's, close to deterministic
+  one_step_beta ///< n^2 = beta_t (1 - abar') / (1 - abar), beta_t of the single step at t and not of the
+                ///< stride: the reference's, close to deterministic
 };
 
 struct ddim_options {

@@ -15,13 +15,13 @@ namespace pushforward {
 /// Where a grid starts and in how many steps it reaches the clean end.
 struct time_grid_options {
   std::size_t steps = 20;
-  double start = 1.0; ///< fraction of the way to noise at which the grid starts, in (0, 1]; below 1 as for image-to-image
+  double start = 1.0; ///< fraction of the way to noise at which the grid starts, in (0, 1]; below 1 as for
+                      ///< image-to-image
 };
 
 /// steps + 1 times, equally spaced in the path's own fraction: time_at(start (1 - i / steps)).
 /// \throws bad_option for no steps, a start outside (0, 1], or more steps than the path has distinct times
-template <path Path>
-std::vector<double> time_grid(const Path& p, const time_grid_options& options) {
+template <path Path> std::vector<double> time_grid(const Path& p, const time_grid_options& options) {
   if (options.steps == 0) throw bad_option("steps is 0: a sampler needs at least one step");
   if (!(options.start > 0.0 && options.start <= 1.0))
     throw bad_option("start is " + std::to_string(options.start) + ", but must lie in (0, 1]");
@@ -57,8 +57,8 @@ inline step_weights weights_of_step(const coefficients& now, const coefficients&
   return {next.a + kept * eps.of_x0, kept * eps.of_x, n};
 }
 
-/// A time grid with the weights of its steps. Made by `ddim` and `rectified_flow_euler`, or from any times and
-/// noise sizes.
+/// A time grid with the weights of its steps. Made by `ddim` and `rectified_flow_euler`, or from any times
+/// and noise sizes.
 class path_sampler {
 public:
   /// \param noise_size noise_size(i) is the n of the step from times[i] to times[i + 1]
@@ -77,8 +77,7 @@ public:
   double time(std::size_t i) const { return times_.at(i); }
   const step_weights& weights(std::size_t i) const { return weights_.at(i); }
 
-  template <tensor T, class Noise>
-  T step(std::size_t i, estimate<T> at, Noise&& noise) const {
+  template <tensor T, class Noise> T step(std::size_t i, estimate<T> at, Noise&& noise) const {
     const auto& w = weights_.at(i);
     T next = tensor_traits<T>::combine(w.of_x0, std::move(at.x0), w.of_x, at.x);
     if (w.of_noise == 0.0) return next;

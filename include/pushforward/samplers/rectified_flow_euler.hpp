@@ -16,7 +16,8 @@ struct rectified_flow_euler_options {
 };
 
 /// \throws bad_option as `time_grid`, and for renoise outside [0, 1]
-inline path_sampler rectified_flow_euler(const rectified_flow& p, const rectified_flow_euler_options& options = {}) {
+inline path_sampler rectified_flow_euler(const rectified_flow& p,
+                                         const rectified_flow_euler_options& options = {}) {
   if (!(options.renoise >= 0.0 && options.renoise <= 1.0))
     throw bad_option("renoise is " + std::to_string(options.renoise) + ", but must lie in [0, 1]");
   auto times = time_grid(p, {options.steps, options.start});

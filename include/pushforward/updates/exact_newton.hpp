@@ -11,8 +11,8 @@
 
 namespace pushforward {
 
-/// d = the least-squares solution of J d = e of smallest norm, with singular values below `cutoff` times the largest
-/// taken as 0. Builds J of each sample column by column: as many passes as the sample has elements.
+/// d = the least-squares solution of J d = e of smallest norm, with singular values below `cutoff` times the
+/// largest taken as 0. Builds J of each sample column by column: as many passes as the sample has elements.
 struct exact_newton {
   double cutoff = 0.5;     ///< relative, in [0, 1); the reference's is 0.5
   double probe = 0.0;      ///< of the forward differences; 0: from the compute type
@@ -21,12 +21,13 @@ struct exact_newton {
   void check() const {
     if (!(cutoff >= 0.0 && cutoff < 1.0))
       throw bad_option("exact_newton: cutoff is " + std::to_string(cutoff) + ", but must lie in [0, 1)");
-    if (!(probe >= 0.0)) throw bad_option("exact_newton: probe is " + std::to_string(probe) + ", but must not be negative");
+    if (!(probe >= 0.0))
+      throw bad_option("exact_newton: probe is " + std::to_string(probe) + ", but must not be negative");
     if (batch == 0) throw bad_option("exact_newton: batch is 0");
   }
 
   template <forward_model Model>
-    requires has_dense_algebra<typename Model::tensor_type>
+  requires has_dense_algebra<typename Model::tensor_type>
   auto direction(const Model& m, const estimate<typename Model::tensor_type>& at,
                  const typename Model::tensor_type& error) const {
     using T = typename Model::tensor_type;

@@ -6,8 +6,8 @@
 
 namespace pushforward {
 
-/// d = J^T e, the gradient of the loss in x_t with its sign turned (as DPS and PSLD do). Needs a denoiser that can run
-/// backward, and the memory for it.
+/// d = J^T e, the gradient of the loss in x_t with its sign turned (as DPS and PSLD do). Needs a denoiser
+/// that can run backward, and the memory for it.
 struct gradient_descent {
   static constexpr bool needs_vjp = true;
 

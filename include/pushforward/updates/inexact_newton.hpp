@@ -9,14 +9,15 @@
 
 namespace pushforward {
 
-/// d = J e by the forward difference (x0(x + h e) - x0(x)) / h, h = probe / max|e| (Graikos, Jojic and Samaras 2025).
-/// One pass; no backward pass.
+/// d = J e by the forward difference (x0(x + h e) - x0(x)) / h, h = probe / max|e| (Graikos, Jojic and
+/// Samaras 2025). One pass; no backward pass.
 struct inexact_newton {
   double probe = 0.0; ///< 0: from the type the network computes in (0.005 in float32)
 
   void check() const {
     if (!(std::isfinite(probe) && probe >= 0.0))
-      throw bad_option("inexact_newton: probe is " + std::to_string(probe) + ", but must be positive, or 0 for automatic");
+      throw bad_option("inexact_newton: probe is " + std::to_string(probe) +
+                       ", but must be positive, or 0 for automatic");
   }
 
   template <forward_model Model>

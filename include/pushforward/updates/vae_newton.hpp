@@ -9,10 +9,10 @@
 
 namespace pushforward {
 
-/// Inexact Newton on latents whose error comes from `encoder_difference`: a second forward difference, through the
-/// encoder, in place of the decoder's backward pass (ZoomLDM). Give `sample` this policy together with the constraint
-/// that `constraint(c, decoder)` makes of a pixel constraint; the two are inexact Newton and `decoded`, put together.
-/// An inner iteration costs 1 decoder, 2 encoder and 2 denoiser passes.
+/// Inexact Newton on latents whose error comes from `encoder_difference`: a second forward difference,
+/// through the encoder, in place of the decoder's backward pass (ZoomLDM). Give `sample` this policy together
+/// with the constraint that `constraint(c, decoder)` makes of a pixel constraint; the two are inexact Newton
+/// and `decoded`, put together. An inner iteration costs 1 decoder, 2 encoder and 2 denoiser passes.
 struct vae_newton {
   double probe = 0.0;           ///< of the denoiser; 0: from the compute type
   double encoder_probe = 0.005; ///< in units of the image
