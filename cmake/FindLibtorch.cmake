@@ -136,7 +136,7 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Libtorch REQUIRED_VARS Libtorch_DIR_FOUND VERSION_VAR Libtorch_VERSION
   REASON_FAILURE_MESSAGE "${Libtorch_NOT_FOUND_REASON}")
 
-if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
+if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch AND NOT CMAKE_SCRIPT_MODE_FILE)
   add_library(Libtorch::c10 SHARED IMPORTED)
   set_target_properties(Libtorch::c10 PROPERTIES IMPORTED_LOCATION "${_libtorch_c10}")
   add_library(Libtorch::torch_cpu SHARED IMPORTED)

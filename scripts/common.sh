@@ -1,0 +1,53 @@
+# Read by the other scripts: how they speak, and which tools they use.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${PUSHFORWARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pushforward}
+export PUSHFORWARD_CACHE=$cache
+
+say() { printf '== %s\n' "$*"; }
+stop() {
+  printf 'stopped: %s\n' "$*" >&2
+  exit 1
+}
+
+# True if version $1 is at least $2.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# Is there an NVIDIA GPU that programs can use?
+has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# True if compiler $1 can build the project: g++ 12 or clang 14.
+can_compile() {
+  local macros
+  macros=$("$1" -dM -E -x c++ /dev/null 2>/dev/null) || return 1
+  if grep -q '__clang_major__' <<<"$macros"; then
+    [ "$(awk '$2 == "__clang_major__" { print $3 }' <<<"$macros")" -ge 14 ]
+  else
+    [ "$(awk '$2 == "__GNUC__" { print $3 }' <<<"$macros")" -ge 12 ]
+  fi
+}
+
+# Puts the tools that scripts/setup.sh chose in front: a new enough compiler and CMake.
+use_tools() {
+  local compiler
+  if [ -z "${CXX:-}" ]; then
+    for compiler in c++ g++ g++-14 g++-13 g++-12 clang++; do
+      if can_compile "$compiler"; then
+        export CXX=$compiler
+        break
+      fi
+    done
+  fi
+  if [ -x "$cache/tools/cmake/data/bin/cmake" ]; then
+    PATH=$cache/tools/cmake/data/bin:$PATH
+  fi
+}
+
+# How many compilers to run at once: one for each core, and 2 GB for each.
+jobs_here() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
+  [ "$memory" -ge 1 ] || memory=1
+  echo $((cores < memory ? cores : memory))
+}

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Installs what the project needs and is not there yet. Works from any folder; a second run takes a second or two.
+#
+#   scripts/setup.sh          compilers, libraries, libtorch: for scripts/test.sh and scripts/demo.sh
+#   scripts/setup.sh --ci     also what .ci/run needs: clang, clang-format, doxygen, chromium
+#
+# Packages come from apt (as root, or with sudo). libtorch is one that is already there (PUSHFORWARD_TORCH, Torch_DIR, a
+# Python with torch, the cache folder), else the PyPI wheel, unpacked into the cache folder that all clones share:
+# PUSHFORWARD_CACHE, or pushforward/ below XDG_CACHE_HOME or ~/.cache.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
+  nlohmann-json3-dev libcli11-dev libpng-dev zlib1g-dev catch2 libbenchmark-dev)
+case ${1:-} in
+  '') ;;
+  --ci) packages+=(clang clang-format libclang-rt-dev doxygen chromium) ;;
+  -h | --help)
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+  *) stop "unknown argument $1; see scripts/setup.sh --help" ;;
+esac
+
+# --- apt -------------------------------------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install_packages <package>...: those of them that are missing, by apt.
+install_packages() {
+  local package missing=()
+  for package in "$@"; do
+    case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) in
+      installed) ;;
+      *) missing+=("$package") ;;
+    esac
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing ${missing[*]}"
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    stop "these packages are missing, and installing them takes root or sudo: apt-get install ${missing[*]}"
+  fi
+  as_root apt-get -qq update || stop "apt-get update failed"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
+    stop "apt-get could not install ${missing[*]}"
+}
+
+command -v dpkg-query >/dev/null ||
+  stop "this is not Debian or Ubuntu; install what CONTRIBUTING.md lists and call CMake yourself"
+install_packages "${packages[@]}"
+
+use_tools
+if ! can_compile "${CXX:-c++}"; then
+  candidate=$(apt-cache policy g++ | awk '/Candidate:/ { print $2 }')
+  candidate=${candidate#*:}
+  if at_least "${candidate:-0}" 12; then install_packages g++; else install_packages g++-12; fi
+  use_tools
+  can_compile "${CXX:-c++}" || stop "no C++ compiler that will do: g++ 12 or newer, or clang 14 or newer"
+fi
+
+has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+
+if ! at_least "$(cmake --version | awk 'NR == 1 { print $3 }')" 3.25; then
+  say "installing CMake into $cache/tools (the system's is older than 3.25)"
+  has_pip || install_packages python3-pip
+  python3 -m pip -q install --target "$cache/tools" 'cmake>=3.25,<4' || stop "pip could not install cmake"
+  use_tools
+fi
+
+# --- libtorch --------------------------------------------------------------------------------------------------
+
+find_libtorch() {
+  cmake -D PUSHFORWARD_LIBTORCH_CUDA="$cuda" -P "$repository/scripts/find_libtorch.cmake" 2>/dev/null
+}
+
+# fetch_libtorch <libtorch-VERSION[-cuda]>: downloads and unpacks it there, whole or not at all.
+fetch_libtorch() {
+  local target=$cache/$1 fresh wheels
+  [ "$(uname -m)" = x86_64 ] ||
+    stop "no libtorch was found, and only the one for x86_64 can be downloaded; install Python's torch (2.4 or newer)"
+  has_pip || install_packages python3-pip
+  fresh=$(mktemp -d "$cache/unpacking.XXXXXX")
+  trap 'rm -rf "$fresh"' EXIT
+  wheels=$fresh/wheels
+  say "downloading libtorch into $target"
+  python3 -m pip -q download --no-deps --only-binary=:all: --require-hashes --python-version 3.11 --implementation cp \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
+    -d "$wheels" -r "$repository/scripts/libtorch-cpu.txt" || stop "pip could not download libtorch"
+  if [ "$cuda" = ON ]; then
+    python3 -m pip -q download --only-binary=:all: -d "$wheels" -r "$repository/scripts/libtorch-cuda.txt" ||
+      stop "pip could not download the CUDA libraries"
+  fi
+  python3 "$repository/scripts/unpack_libtorch.py" $([ "$cuda" = ON ] && echo --cuda) "$fresh/tree" "$wheels"/*.whl ||
+    stop "the wheels could not be unpacked"
+  rm -rf "$target"
+  mv "$fresh/tree" "$target"
+  rm -rf "$fresh"
+  trap - EXIT
+}
+
+cuda=OFF
+has_gpu && cuda=ON
+if ! torch=$(find_libtorch); then
+  if [ -n "${PUSHFORWARD_TORCH:-}${Torch_DIR:-}" ]; then
+    stop "PUSHFORWARD_TORCH or Torch_DIR is set, but: $(head -n 1 <<<"$torch")"
+  fi
+  mkdir -p "$cache"
+  exec 9>"$cache/lock"
+  flock 9 # another clone may be fetching it just now
+  if ! torch=$(find_libtorch); then
+    name=libtorch-$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$repository/scripts/libtorch-cpu.txt")
+    if [ "$cuda" = ON ]; then name+=-cuda; fi
+    fetch_libtorch "$name"
+    torch=$(find_libtorch) || stop "the libtorch just unpacked cannot be used: $torch"
+  fi
+fi
+say "set up: $("${CXX:-c++}" --version | head -n 1), libtorch in $torch$([ "$cuda" = ON ] && echo ' with CUDA')"
