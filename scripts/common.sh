@@ -51,3 +51,19 @@ jobs_here() {
   [ "$memory" -ge 1 ] || memory=1
   echo $((cores < memory ? cores : memory))
 }
+
+build=$repository/build/libtorch
+
+# Sets up and builds all there is: both adapters, examples, benchmarks, tests.
+build_everything() {
+  "$repository/scripts/setup.sh"
+  use_tools
+  local cuda=OFF
+  if has_gpu; then cuda=ON; fi
+  cd "$repository"
+  say "configuring in $build"
+  cmake --preset libtorch -DPUSHFORWARD_LIBTORCH_CUDA=$cuda --log-level=WARNING ||
+    stop "CMake could not configure the build"
+  say "building (the first time takes minutes)"
+  cmake --build --preset libtorch -j "$(jobs_here)" || stop "the build failed"
+}

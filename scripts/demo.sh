@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Completes and super-resolves real handwritten digits with every update policy, and writes out/mnist/index.html.
+#
+#   scripts/demo.sh           the whole comparison, in minutes
+#   scripts/demo.sh --quick   a few digits, to see that everything runs
+#
+# --out FOLDER writes there instead of out/mnist. Sets up and builds first, where that is still to be done.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+quick=()
+out=$repository/out/mnist
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=(--quick) ;;
+    --out)
+      [ $# -ge 2 ] || stop "--out needs a folder"
+      out=$(realpath -m "$2")
+      shift
+      ;;
+    -h | --help)
+      sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    *) stop "unknown argument $1; see scripts/demo.sh --help" ;;
+  esac
+  shift
+done
+
+build_everything
+"$repository/examples/mnist/demo.sh" ${quick[@]+"${quick[@]}"} --programs "$build/examples/mnist" --out "$out" ||
+  stop "the demo failed (see above)"
+say "open $out/index.html"
