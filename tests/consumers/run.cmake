@@ -1,14 +1,11 @@
-# cmake -D PROJECT=<folder> -D BINARY=<folder> -D COMPONENTS=<a,b> -D OPTIONS=<option|option...> -D LAUNCHER=<command>
-# [-D MESSAGE=<text>] -P run.cmake: configures the project anew, builds it, runs all its programs. With MESSAGE: configuring must fail and say
-# just that.
+# cmake -D PROJECT=<folder> -D BINARY=<folder> -D COMPONENTS=<a,b> -D GENERATOR=<name> -D SETTINGS=<file for cmake -C>
+# [-D MESSAGE=<text>] -P run.cmake: configures the project anew, builds it, runs all its programs. With MESSAGE:
+# configuring must fail and say that.
 string(REPLACE "," ";" programs "core,${COMPONENTS}")
 string(REPLACE "," "\\;" components "${COMPONENTS}")
-string(REPLACE "|" ";" options "${OPTIONS}")
-string(REPLACE "," "\\;" launcher "${LAUNCHER}")
-list(APPEND options "-DCMAKE_CXX_COMPILER_LAUNCHER=${launcher}")
 file(REMOVE_RECURSE ${BINARY})
 
-set(configure ${CMAKE_COMMAND} -S ${PROJECT} -B ${BINARY} ${options} "-DCOMPONENTS=${components}")
+set(configure ${CMAKE_COMMAND} -G ${GENERATOR} -C ${SETTINGS} -S ${PROJECT} -B ${BINARY} "-DCOMPONENTS=${components}")
 if(MESSAGE)
   execute_process(COMMAND ${configure} RESULT_VARIABLE failed OUTPUT_QUIET ERROR_VARIABLE errors)
   string(REGEX REPLACE "[ \n]+" " " errors "${errors}")
