@@ -11,13 +11,16 @@
 
 namespace pushforward {
 
-/// A denoiser and the path it was trained on. Refers to both for as long as it lives.
+/// A denoiser and the path it was trained on. Refers to both, which must outlive it: temporaries are refused.
 template <class Denoiser, class Path> struct model {
   const Denoiser& denoiser;
   const Path& path;
-};
 
-template <class Denoiser, class Path> model(const Denoiser&, const Path&) -> model<Denoiser, Path>;
+  model(const Denoiser& d, const Path& p) : denoiser{d}, path{p} {}
+  model(const Denoiser&&, const Path&) = delete;
+  model(const Denoiser&, const Path&&) = delete;
+  model(const Denoiser&&, const Path&&) = delete;
+};
 
 /// Probe of the forward difference when none is given: the reference's 0.005, but not below the square root
 /// of the resolution of the type the network computes in (about 0.031 for float16, 0.088 for bfloat16), where
