@@ -10,12 +10,12 @@
 #   5. Libtorch_LAST_RESORT: a folder as in 1
 # A folder named by 1 or 2 must do; the others are passed over if they do not.
 #
-# PUSHFORWARD_LIBTORCH_CUDA adds the CUDA libraries, and fails where they could not be loaded.
-# Sets Libtorch_FOUND, Libtorch_VERSION, Libtorch_DIR_FOUND, Libtorch_CUDA_FOUND, Libtorch_NOT_FOUND_REASON.
+# With PUSHFORWARD_LIBTORCH_CUDA, the CUDA libraries must be there too, with all that they load.
+# Sets Libtorch_FOUND, Libtorch_VERSION, Libtorch_DIR_FOUND, Libtorch_NOT_FOUND_REASON.
 
 set(Libtorch_OLDEST 2.4.0)
 
-# Sets `reason` to why the folder will not do, or to nothing; and version, include folders and library folder.
+# Sets `reason` to why the folder will not do, or to nothing; and the version and the libraries.
 function(_libtorch_inspect folder reason)
   set(${reason} "" PARENT_SCOPE)
   set(version_header "")
@@ -52,9 +52,26 @@ function(_libtorch_inspect folder reason)
       PARENT_SCOPE)
     return()
   endif()
+  set(library_cuda "")
+  if(PUSHFORWARD_LIBTORCH_CUDA)
+    get_filename_component(libraries "${library_cpu}" DIRECTORY)
+    set(library_cuda "${libraries}/libtorch_cuda.so")
+    set(missing "${library_cuda}")
+    if(EXISTS "${library_cuda}")
+      execute_process(COMMAND ldd "${library_cuda}" OUTPUT_VARIABLE missing ERROR_QUIET)
+      string(REGEX MATCHALL "[^\n\t ]+ => not found" missing "${missing}")
+      string(REPLACE " => not found" "" missing "${missing}")
+    endif()
+    if(missing)
+      string(REPLACE ";" ", " missing "${missing}")
+      set(${reason} "cannot run on CUDA: ${missing} missing" PARENT_SCOPE)
+      return()
+    endif()
+  endif()
   set(_libtorch_version ${version} PARENT_SCOPE)
   set(_libtorch_c10 "${library_c10}" PARENT_SCOPE)
   set(_libtorch_cpu "${library_cpu}" PARENT_SCOPE)
+  set(_libtorch_cuda "${library_cuda}" PARENT_SCOPE)
 endfunction()
 
 # The folders to look at, in `_libtorch_named` and `_libtorch_guessed`.
@@ -113,25 +130,6 @@ foreach(_folder IN LISTS _libtorch_named _libtorch_guessed)
   endif()
 endforeach()
 
-set(Libtorch_CUDA_FOUND FALSE)
-if(Libtorch_DIR_FOUND AND PUSHFORWARD_LIBTORCH_CUDA)
-  get_filename_component(_libtorch_libraries "${_libtorch_cpu}" DIRECTORY)
-  set(_libtorch_cuda "${_libtorch_libraries}/libtorch_cuda.so")
-  set(_libtorch_missing "${_libtorch_cuda}")
-  if(EXISTS "${_libtorch_cuda}")
-    execute_process(COMMAND ldd "${_libtorch_cuda}" OUTPUT_VARIABLE _libtorch_missing ERROR_QUIET)
-    string(REGEX MATCHALL "[^\n\t ]+ => not found" _libtorch_missing "${_libtorch_missing}")
-    list(TRANSFORM _libtorch_missing REPLACE " => not found" "")
-  endif()
-  if(_libtorch_missing)
-    string(REPLACE ";" ", " _libtorch_missing "${_libtorch_missing}")
-    string(APPEND Libtorch_NOT_FOUND_REASON "${Libtorch_DIR_FOUND} cannot run on CUDA: ${_libtorch_missing} missing.\n")
-    set(Libtorch_DIR_FOUND "")
-  else()
-    set(Libtorch_CUDA_FOUND TRUE)
-  endif()
-endif()
-
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Libtorch REQUIRED_VARS Libtorch_DIR_FOUND VERSION_VAR Libtorch_VERSION
   REASON_FAILURE_MESSAGE "${Libtorch_NOT_FOUND_REASON}")
@@ -147,7 +145,7 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch AND NOT CMAKE_SCRIPT_MODE_FI
       "${Libtorch_DIR_FOUND}/include;${Libtorch_DIR_FOUND}/include/torch/csrc/api/include"
     INTERFACE_COMPILE_DEFINITIONS _GLIBCXX_USE_CXX11_ABI=1
     INTERFACE_LINK_LIBRARIES "Libtorch::torch_cpu;Libtorch::c10")
-  if(Libtorch_CUDA_FOUND)
+  if(_libtorch_cuda)
     # Nothing names a symbol of torch_cuda: loading it is what registers the backend, so the linker must keep it.
     target_link_libraries(Libtorch::Libtorch INTERFACE "-Wl,--push-state,--no-as-needed,${_libtorch_cuda},--pop-state")
   endif()
