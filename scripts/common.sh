@@ -31,7 +31,7 @@ can_compile() {
 use_tools() {
   local compiler
   if [ -z "${CXX:-}" ]; then
-    for compiler in c++ g++ g++-14 g++-13 g++-12 clang++; do
+    for compiler in g++ g++-14 g++-13 g++-12 c++ clang++; do
       if can_compile "$compiler"; then
         export CXX=$compiler
         break

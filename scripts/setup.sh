@@ -14,7 +14,7 @@ packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev li
   nlohmann-json3-dev libcli11-dev libpng-dev zlib1g-dev catch2 libbenchmark-dev)
 case ${1:-} in
   '') ;;
-  --ci) packages+=(clang clang-format libclang-rt-dev doxygen chromium) ;;
+  --ci) packages+=(g++ git clang clang-format libclang-rt-dev doxygen chromium) ;;
   -h | --help)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
     exit 0
@@ -42,9 +42,15 @@ install_packages() {
   if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
     stop "these packages are missing, and installing them takes root or sudo: apt-get install ${missing[*]}"
   fi
-  as_root apt-get -qq update || stop "apt-get update failed"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
+  local log
+  log=$(mktemp)
+  if ! { as_root apt-get -q update &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}"; } \
+    >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
     stop "apt-get could not install ${missing[*]}"
+  fi
+  rm -f "$log"
 }
 
 command -v dpkg-query >/dev/null ||
