@@ -10,6 +10,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
+
 packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
   nlohmann-json3-dev libcli11-dev libpng-dev zlib1g-dev catch2 libbenchmark-dev)
 case ${1:-} in
