@@ -1,0 +1,286 @@
+#include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/noise/philox_normal.hpp>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace pushforward {
+
+namespace {
+
+using traits = tensor_traits<at::Tensor>;
+using per_sample = traits::per_sample;
+
+std::vector<std::int64_t> sizes_of(const shape& s) {
+  std::vector<std::int64_t> sizes;
+  for (std::size_t extent : s) sizes.push_back(static_cast<std::int64_t>(extent));
+  return sizes;
+}
+
+void require_same_sizes(const at::Tensor& x, const at::Tensor& y) {
+  if (x.sizes() != y.sizes())
+    detail::require_same_shape("the second tensor", traits::shape_of(y), traits::shape_of(x));
+  if (x.scalar_type() != y.scalar_type())
+    throw shape_mismatch(std::string("the tensors have types ") + c10::toString(x.scalar_type()) + " and " +
+                         c10::toString(y.scalar_type()) + ": bring both to the same type");
+}
+
+/// Whether x's buffer may be written to: nobody else can see it.
+bool is_ours(const at::Tensor& x) {
+  return x.use_count() == 1 && x.storage().use_count() == 1 && !x.requires_grad() && !x.is_inference() &&
+         x.is_non_overlapping_and_dense();
+}
+
+c10::ScalarType scalar_type_on(const at::Device& device) {
+  return device.is_mps() ? at::kFloat : at::kDouble;
+}
+
+/// p in x's type, to be broadcast over x.
+at::Tensor spread(const per_sample& p, const at::Tensor& x) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
+  sizes[0] = x.size(0);
+  if (p.value.size(0) != x.size(0))
+    throw shape_mismatch("per-sample values: " + std::to_string(p.value.size(0)) + " for " +
+                         std::to_string(x.size(0)) + " samples");
+  return p.value.to(x.scalar_type()).view(sizes);
+}
+
+at::Tensor flat(const at::Tensor& x) { return x.reshape({x.size(0), -1}); }
+
+at::Tensor scaled(double a, at::Tensor x) {
+  if (a == 1.0) return x;
+  return is_ours(x) ? x.mul_(a) : x.mul(a);
+}
+
+at::Tensor scaled(const per_sample& a, at::Tensor x) {
+  const auto factor = spread(a, x);
+  return is_ours(x) ? x.mul_(factor) : x.mul(factor);
+}
+
+at::Tensor plus(at::Tensor x, double b, const at::Tensor& y) {
+  return is_ours(x) ? x.add_(y, b) : x.add(y, b);
+}
+
+at::Tensor plus(at::Tensor x, const per_sample& b, const at::Tensor& y) {
+  const auto factor = spread(b, y);
+  return is_ours(x) ? x.addcmul_(y, factor) : at::addcmul(x, y, factor);
+}
+
+template <class A, class B> at::Tensor combined(const A& a, at::Tensor x, const B& b, const at::Tensor& y) {
+  const c10::NoGradGuard no_grad;
+  require_same_sizes(x, y);
+  at::Tensor first = scaled(a, std::move(x));
+  return plus(std::move(first), b, y);
+}
+
+per_sample zero_where_zero(const at::Tensor& quotient, const at::Tensor& denominator) {
+  return {quotient.masked_fill(denominator == 0, 0.0)};
+}
+
+at::Tensor host_matrix(std::size_t rows, std::size_t columns, std::span<const double> a) {
+  if (a.size() != rows * columns)
+    throw shape_mismatch("a matrix of " + std::to_string(rows) + " x " + std::to_string(columns) + " got " +
+                         std::to_string(a.size()) + " values");
+  at::Tensor m =
+      at::empty({static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, at::kDouble);
+  std::copy(a.begin(), a.end(), m.mutable_data_ptr<double>());
+  return m;
+}
+
+} // namespace
+
+shape traits::shape_of(const at::Tensor& x) {
+  if (!x.defined()) throw shape_mismatch("an undefined at::Tensor stands where a batch is needed");
+  if (x.scalar_type() != at::kFloat && x.scalar_type() != at::kDouble)
+    throw shape_mismatch(
+        std::string("a tensor of type ") + c10::toString(x.scalar_type()) +
+        ": the loop's tensors are float32 or float64; convert it with .to(at::kFloat), and let the "
+        "denoiser's compute type be half");
+  return shape(x.sizes().begin(), x.sizes().end());
+}
+
+at::Tensor traits::zeros(const at::Tensor& x) {
+  const c10::NoGradGuard no_grad;
+  return at::zeros_like(x);
+}
+
+at::Tensor traits::combine(double a, at::Tensor x, double b, const at::Tensor& y) {
+  return combined(a, std::move(x), b, y);
+}
+at::Tensor traits::combine(const per_sample& a, at::Tensor x, double b, const at::Tensor& y) {
+  return combined(a, std::move(x), b, y);
+}
+at::Tensor traits::combine(double a, at::Tensor x, const per_sample& b, const at::Tensor& y) {
+  return combined(a, std::move(x), b, y);
+}
+at::Tensor traits::combine(const per_sample& a, at::Tensor x, const per_sample& b, const at::Tensor& y) {
+  return combined(a, std::move(x), b, y);
+}
+
+at::Tensor traits::scale(double a, at::Tensor x) {
+  const c10::NoGradGuard no_grad;
+  return scaled(a, std::move(x));
+}
+
+at::Tensor traits::scale(const per_sample& a, at::Tensor x) {
+  const c10::NoGradGuard no_grad;
+  return scaled(a, std::move(x));
+}
+
+at::Tensor traits::multiply(at::Tensor x, const at::Tensor& y) {
+  const c10::NoGradGuard no_grad;
+  require_same_sizes(x, y);
+  return is_ours(x) ? x.mul_(y) : x.mul(y);
+}
+
+per_sample traits::max_abs(const at::Tensor& x) {
+  const c10::NoGradGuard no_grad;
+  return {at::linalg_vector_norm(flat(x), std::numeric_limits<double>::infinity(), at::IntArrayRef{1})
+              .to(scalar_type_on(x.device()))};
+}
+
+per_sample traits::dot(const at::Tensor& x, const at::Tensor& y) {
+  const c10::NoGradGuard no_grad;
+  require_same_sizes(x, y);
+  return {at::sum(flat(x).mul(flat(y)), at::IntArrayRef{1}, false, scalar_type_on(x.device()))};
+}
+
+bool traits::all_finite(const at::Tensor& x) {
+  const c10::NoGradGuard no_grad;
+  // a sum of v - v is 0, and NaN where a v is NaN or infinite
+  return at::sum(x - x).item<double>() == 0.0;
+}
+
+at::Tensor traits::normal(const at::Tensor& x, const noise_key& key) {
+  const c10::NoGradGuard no_grad;
+  at::Tensor z = at::empty(x.sizes(), at::TensorOptions().dtype(x.scalar_type()).device(at::kCPU));
+  const auto n = static_cast<std::size_t>(z.numel());
+  const std::size_t sample = shape_of(x).sample_elements();
+  if (x.scalar_type() == at::kDouble)
+    noise::fill_normal(std::span(z.mutable_data_ptr<double>(), n), sample, key);
+  else
+    noise::fill_normal(std::span(z.mutable_data_ptr<float>(), n), sample, key);
+  return z.to(x.device());
+}
+
+at::Tensor traits::concatenate(const at::Tensor& x, const at::Tensor& y) {
+  const c10::NoGradGuard no_grad;
+  shape s = shape_of(x), other = shape_of(y);
+  other[0] = s[0];
+  detail::require_same_shape("the second batch", other, s);
+  return at::cat({x, y}, 0);
+}
+
+std::pair<at::Tensor, at::Tensor> traits::halves(const at::Tensor& x) {
+  const c10::NoGradGuard no_grad;
+  const auto n = x.size(0);
+  if (n % 2 != 0) throw shape_mismatch("a batch of " + std::to_string(n) + " samples cannot be halved");
+  return {x.narrow(0, 0, n / 2), x.narrow(0, n / 2, n / 2)};
+}
+
+std::vector<double> traits::elements(const at::Tensor& x) {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor host = x.to(at::kCPU, at::kDouble).contiguous();
+  const double* first = host.const_data_ptr<double>();
+  return {first, first + host.numel()};
+}
+
+at::Tensor traits::from_elements(const at::Tensor& like, const shape& s, std::span<const double> values) {
+  const c10::NoGradGuard no_grad;
+  if (values.size() != s.elements())
+    throw shape_mismatch(std::to_string(values.size()) + " values for a tensor of shape " + to_string(s));
+  at::Tensor host = at::empty(sizes_of(s), at::kDouble);
+  std::copy(values.begin(), values.end(), host.mutable_data_ptr<double>());
+  return host.to(like.device(), like.scalar_type());
+}
+
+per_sample traits::fill(const at::Tensor& x, double c) {
+  const c10::NoGradGuard no_grad;
+  return {at::full({x.size(0)}, c, at::TensorOptions().dtype(scalar_type_on(x.device())).device(x.device()))};
+}
+
+per_sample traits::from_values(const at::Tensor& x, std::span<const double> values) {
+  const c10::NoGradGuard no_grad;
+  if (static_cast<std::int64_t>(values.size()) != x.size(0))
+    throw shape_mismatch("per-sample values: " + std::to_string(values.size()) + " for " +
+                         std::to_string(x.size(0)) + " samples");
+  at::Tensor host = at::empty({x.size(0)}, at::kDouble);
+  std::copy(values.begin(), values.end(), host.mutable_data_ptr<double>());
+  return {host.to(x.device(), scalar_type_on(x.device()))};
+}
+
+std::vector<double> traits::values(const per_sample& p) { return elements(p.value); }
+
+per_sample traits::combine(double a, const per_sample& p, double b, const per_sample& q) {
+  const c10::NoGradGuard no_grad;
+  return {p.value.mul(a).add_(q.value, b)};
+}
+
+per_sample traits::multiply(const per_sample& p, const per_sample& q) {
+  const c10::NoGradGuard no_grad;
+  return {p.value.mul(q.value)};
+}
+
+per_sample traits::ratio(double c, const per_sample& q) {
+  const c10::NoGradGuard no_grad;
+  return zero_where_zero(q.value.reciprocal().mul_(c), q.value);
+}
+
+per_sample traits::ratio(const per_sample& p, const per_sample& q) {
+  const c10::NoGradGuard no_grad;
+  return zero_where_zero(p.value.div(q.value), q.value);
+}
+
+per_sample traits::square_root(const per_sample& p) {
+  const c10::NoGradGuard no_grad;
+  return {p.value.sqrt()};
+}
+
+per_sample traits::clamp(const per_sample& p, double low, double high) {
+  const c10::NoGradGuard no_grad;
+  return {p.value.clamp(low, high)};
+}
+
+traits::axis_map traits::make_axis_map(const at::Tensor& like, const axis_matrix& m) {
+  const c10::NoGradGuard no_grad;
+  return {host_matrix(m.rows, m.columns, m.values).to(like.device(), like.scalar_type())};
+}
+
+at::Tensor traits::along_axis(const axis_map& map, const at::Tensor& x, std::size_t axis) {
+  const c10::NoGradGuard no_grad;
+  const auto dimension = x.dim() - 1 - static_cast<std::int64_t>(axis);
+  if (dimension < 0 || x.size(dimension) != map.matrix.size(1))
+    throw shape_mismatch("a matrix with " + std::to_string(map.matrix.size(1)) +
+                         " columns cannot act on axis " + std::to_string(axis) + " from the end of " +
+                         to_string(shape_of(x)));
+  if (axis == 0) return at::matmul(x, map.matrix.t());
+  if (axis == 1) return at::matmul(map.matrix, x);
+  return at::matmul(x.movedim(dimension, -1), map.matrix.t()).movedim(-1, dimension).contiguous();
+}
+
+std::vector<double> dense_algebra<at::Tensor>::least_squares(std::size_t rows, std::size_t columns,
+                                                             std::span<const double> a,
+                                                             std::span<const double> b, double cutoff) {
+  const c10::NoGradGuard no_grad;
+  const auto [u, s, vt] = at::linalg_svd(host_matrix(rows, columns, a), false);
+  const auto kept = s > cutoff * s.max();
+  const auto inverse = at::where(kept, s.reciprocal(), at::zeros_like(s));
+  const auto x = at::matmul(vt.t(), inverse * at::matmul(u.t(), host_matrix(rows, 1, b).squeeze(1)));
+  return traits::elements(x);
+}
+
+std::vector<std::complex<double>> dense_algebra<at::Tensor>::eigenvalues(std::size_t n,
+                                                                         std::span<const double> a) {
+  const c10::NoGradGuard no_grad;
+  const auto values = at::view_as_real(at::linalg_eigvals(host_matrix(n, n, a))).contiguous();
+  const double* v = values.const_data_ptr<double>();
+  std::vector<std::complex<double>> result;
+  for (std::size_t i = 0; i < n; ++i) result.emplace_back(v[2 * i], v[2 * i + 1]);
+  return result;
+}
+
+} // namespace pushforward
