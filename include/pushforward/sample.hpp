@@ -116,7 +116,9 @@ public:
 
   sample_result<T> all(T x) {
     const std::size_t steps = sampler_.steps();
-    losses_.reserve(steers ? steps * update_.iterations : 0);
+    // all of them now, so that the loop only assigns: their memory stays with them
+    if constexpr (steers)
+      records_.assign(steps * update_.iterations, pending_record{0, 0, 0.0, tensor_traits<T>::fill(x, 0.0)});
     sample_result<T> result{std::move(x), ending::completed, {}, 0, {}};
     for (std::size_t i = 0; i < steps; ++i) {
       auto at = estimated(std::move(result.x), sampler_.time(i), i, 0);
@@ -145,8 +147,10 @@ public:
       }
     }
     result.passes = estimator_.counts();
-    for (auto& r : losses_)
+    for (std::size_t n = 0; n < recorded_; ++n) {
+      const auto& r = records_[n];
       result.trace.push_back({r.step, r.iteration, r.t, tensor_traits<T>::values(r.loss)});
+    }
     return result;
   }
 
@@ -170,7 +174,7 @@ private:
                                  traits::shape_of(at.x));
       if (options_.check == finite_check::every_pass)
         require_finite(value.error, "error of the constraint", i, k);
-      losses_.push_back({i, k, at.t, value.loss});
+      record(i, k, at.t, value.loss);
       if (update_.tolerance >= 0.0 && !still_active(at.x0, value.loss, active)) break;
 
       const T d = policy_.direction(estimator_, at, value.error);
@@ -189,6 +193,14 @@ private:
         return false;
     }
     return true;
+  }
+
+  void record(std::size_t i, std::size_t k, double t, const per_sample_t<T>& loss) {
+    auto& r = records_[recorded_++];
+    r.step = i;
+    r.iteration = k;
+    r.t = t;
+    r.loss = loss;
   }
 
   /// Takes out the samples that are within the tolerance; false when none is left.
@@ -230,7 +242,8 @@ private:
   const sample_options& options_;
   Observer& observer_;
   decltype(started(std::declval<const Update&>().policy)) policy_;
-  std::vector<pending_record> losses_;
+  std::vector<pending_record> records_;
+  std::size_t recorded_ = 0;
 };
 
 } // namespace detail
