@@ -1,0 +1,27 @@
+#pragma once
+/// \file
+/// `at::Tensor`s from and to safetensors files.
+
+#include <pushforward/safetensors/file.hpp>
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pushforward::libtorch {
+
+/// A tensor of a file, copied out of the mapping.
+/// \throws bad_file for a tensor that is not there, or of a type that libtorch lacks
+at::Tensor read_tensor(const safetensors::file& file, const std::string& name);
+
+/// Writes tensors, whole or not at all; see `safetensors::write`.
+/// \throws bad_option for a type that the format lacks
+void write_tensors(const std::filesystem::path& path,
+                   const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                   const std::map<std::string, std::string>& metadata = {});
+
+} // namespace pushforward::libtorch

@@ -1,0 +1,286 @@
+#include <pushforward/safetensors/file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <utility>
+
+namespace pushforward::safetensors {
+
+namespace {
+
+using json = nlohmann::json;
+
+constexpr std::size_t length_size = 8;
+constexpr std::uint64_t header_limit = 100'000'000;
+constexpr int depth_limit = 4;
+
+struct type_row {
+  dtype type;
+  const char* name;
+  std::size_t size;
+};
+
+constexpr std::array<type_row, 15> types{{{dtype::boolean, "BOOL", 1},
+                                          {dtype::u8, "U8", 1},
+                                          {dtype::i8, "I8", 1},
+                                          {dtype::f8_e5m2, "F8_E5M2", 1},
+                                          {dtype::f8_e4m3, "F8_E4M3", 1},
+                                          {dtype::u16, "U16", 2},
+                                          {dtype::i16, "I16", 2},
+                                          {dtype::f16, "F16", 2},
+                                          {dtype::bf16, "BF16", 2},
+                                          {dtype::u32, "U32", 4},
+                                          {dtype::i32, "I32", 4},
+                                          {dtype::f32, "F32", 4},
+                                          {dtype::u64, "U64", 8},
+                                          {dtype::i64, "I64", 8},
+                                          {dtype::f64, "F64", 8}}};
+
+const type_row& row_of(dtype type) {
+  return *std::find_if(types.begin(), types.end(), [&](const auto& row) { return row.type == type; });
+}
+
+[[noreturn]] void refuse(const std::string& name, const std::string& what) {
+  throw bad_file(name + ": " + what + "; the file is damaged or not safetensors, fetch it again");
+}
+
+/// A name that may hold anything, for a message.
+std::string quoted(const std::string& text) {
+  return json(text.substr(0, 200)).dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
+/// Parses the header; a key that comes twice in one object is an error, which a plain parse would swallow.
+json header_json(std::span<const std::byte> bytes, const std::string& name) {
+  std::vector<std::set<std::string>> keys;
+  std::string fault;
+  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) {
+      if (depth > depth_limit && fault.empty()) fault = "its header is nested too deep";
+      keys.emplace_back();
+    } else if (event == json::parse_event_t::object_end) {
+      keys.pop_back();
+    } else if (event == json::parse_event_t::array_start && depth > depth_limit && fault.empty()) {
+      fault = "its header is nested too deep";
+    } else if (event == json::parse_event_t::key && fault.empty()) {
+      const auto& key = value.get_ref<const std::string&>();
+      if (!keys.back().insert(key).second) fault = "its header has " + quoted(key) + " twice";
+    }
+    return true;
+  };
+  const char* first = reinterpret_cast<const char*>(bytes.data());
+  // the parser itself does not recurse, but the tree it makes is destroyed level by level: bound it
+  // beforehand
+  int depth = 0;
+  bool in_string = false, escaped = false;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char c = first[i];
+    if (in_string) {
+      if (escaped)
+        escaped = false;
+      else if (c == '\\')
+        escaped = true;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > depth_limit) refuse(name, "its header is nested too deep");
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  json header = json::parse(first, first + bytes.size(), watch, false);
+  if (header.is_discarded()) refuse(name, "its header is not JSON");
+  if (!fault.empty()) refuse(name, fault);
+  if (!header.is_object()) refuse(name, "its header is not a JSON object");
+  return header;
+}
+
+std::uint64_t whole_number(const json& value, const std::string& name, const std::string& what) {
+  if (!value.is_number_unsigned()) refuse(name, what + " is not a whole number");
+  return value.get<std::uint64_t>();
+}
+
+tensor_view view_of(const json& entry, std::span<const std::byte> data, const std::string& name,
+                    const std::string& key) {
+  const std::string what = "tensor " + quoted(key);
+  if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
+      !entry.contains("data_offsets"))
+    refuse(name, what + " does not have exactly dtype, shape and data_offsets");
+  tensor_view view;
+  const auto& type = entry["dtype"];
+  const auto row = std::find_if(types.begin(), types.end(), [&](const auto& r) {
+    return type.is_string() && type.get_ref<const std::string&>() == r.name;
+  });
+  if (row == types.end()) refuse(name, what + " has an unknown dtype");
+  view.type = row->type;
+
+  const auto& shape = entry["shape"];
+  if (!shape.is_array()) refuse(name, what + " has a shape that is not an array");
+  std::uint64_t size = row->size;
+  for (const auto& extent : shape) {
+    const std::uint64_t n = whole_number(extent, name, "an extent of " + what);
+    if (n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) ||
+        (n != 0 && size > std::numeric_limits<std::uint64_t>::max() / n))
+      refuse(name, what + " has a shape too large to exist");
+    size *= n;
+    view.shape.push_back(static_cast<std::int64_t>(n));
+  }
+
+  const auto& offsets = entry["data_offsets"];
+  if (!offsets.is_array() || offsets.size() != 2) refuse(name, what + " does not have two data_offsets");
+  const std::uint64_t first = whole_number(offsets[0], name, "an offset of " + what);
+  const std::uint64_t last = whole_number(offsets[1], name, "an offset of " + what);
+  if (first > last || last > data.size())
+    refuse(name, what + " lies at bytes " + std::to_string(first) + " to " + std::to_string(last) + " of " +
+                     std::to_string(data.size()));
+  if (last - first != size)
+    refuse(name, what + " takes " + std::to_string(last - first) + " bytes, but its shape needs " +
+                     std::to_string(size));
+  view.bytes = data.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
+  return view;
+}
+
+std::string system_reason() { return std::strerror(errno); }
+
+/// Closes on every way out.
+struct descriptor {
+  int number;
+  ~descriptor() {
+    if (number >= 0) ::close(number);
+  }
+};
+
+void write_all(int fd, const std::byte* data, std::size_t size, const std::string& name) {
+  while (size > 0) {
+    const ::ssize_t written = ::write(fd, data, std::min<std::size_t>(size, std::size_t{1} << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) throw bad_file(name + ": cannot be written (" + system_reason() + ")");
+    data += written;
+    size -= static_cast<std::size_t>(written);
+  }
+}
+
+} // namespace
+
+std::size_t size_of(dtype type) { return row_of(type).size; }
+const char* name_of(dtype type) { return row_of(type).name; }
+
+contents parse(std::span<const std::byte> bytes, const std::string& name) {
+  if (bytes.size() < length_size) refuse(name, "it is shorter than the 8 bytes of a header's length");
+  std::uint64_t length = 0;
+  for (std::size_t i = length_size; i-- > 0;) length = length << 8 | std::to_integer<std::uint64_t>(bytes[i]);
+  if (length > header_limit)
+    refuse(name, "its header claims " + std::to_string(length) + " bytes, over the format's limit");
+  if (length > bytes.size() - length_size)
+    refuse(name, "its header claims " + std::to_string(length) + " bytes, but " +
+                     std::to_string(bytes.size() - length_size) + " are there");
+  const auto data = bytes.subspan(length_size + static_cast<std::size_t>(length));
+  const json header = header_json(bytes.subspan(length_size, static_cast<std::size_t>(length)), name);
+
+  contents result;
+  for (const auto& [key, entry] : header.items()) {
+    if (key == "__metadata__") {
+      if (!entry.is_object()) refuse(name, "its metadata is not an object");
+      for (const auto& [k, v] : entry.items()) {
+        if (!v.is_string()) refuse(name, "its metadata " + quoted(k) + " is not a string");
+        result.metadata[k] = v.get<std::string>();
+      }
+    } else {
+      result.tensors.emplace(key, view_of(entry, data, name, key));
+    }
+  }
+
+  std::vector<std::pair<std::size_t, std::size_t>> places;
+  for (const auto& [key, view] : result.tensors)
+    places.emplace_back(static_cast<std::size_t>(view.bytes.data() - data.data()), view.bytes.size());
+  std::sort(places.begin(), places.end());
+  std::size_t end = 0;
+  for (const auto& [first, size] : places) {
+    if (first < end) refuse(name, "two of its tensors overlap at byte " + std::to_string(first));
+    if (first > end)
+      refuse(name, "no tensor holds its bytes " + std::to_string(end) + " to " + std::to_string(first));
+    end = first + size;
+  }
+  if (end != data.size()) refuse(name, std::to_string(data.size() - end) + " bytes follow its last tensor");
+  return result;
+}
+
+file::file(const std::filesystem::path& path) : name_{path.string()} {
+  const descriptor fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (fd.number < 0) throw bad_file(name_ + ": cannot be opened (" + system_reason() + ")");
+  struct ::stat status {};
+  if (::fstat(fd.number, &status) != 0) throw bad_file(name_ + ": cannot be read (" + system_reason() + ")");
+  if (!S_ISREG(status.st_mode))
+    throw bad_file(name_ + ": is not a file; give the path of a .safetensors file");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size < length_size) refuse(name_, "it is shorter than the 8 bytes of a header's length");
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.number, 0);
+  if (data == MAP_FAILED) throw bad_file(name_ + ": cannot be mapped into memory (" + system_reason() + ")");
+  mapping_ =
+      std::shared_ptr<const void>(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  contents_ = parse({static_cast<const std::byte*>(data), size}, name_);
+}
+
+const tensor_view& file::at(const std::string& name) const {
+  const auto found = contents_.tensors.find(name);
+  if (found == contents_.tensors.end())
+    throw bad_file(name_ + ": holds no tensor " + quoted(name) + "; it belongs to another network");
+  return found->second;
+}
+
+void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
+           const std::map<std::string, std::string>& metadata) {
+  json header = json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::size_t end = 0;
+  for (const auto& [name, tensor] : tensors) {
+    if (name == "__metadata__" || header.contains(name))
+      throw bad_option("safetensors: the name " + quoted(name) + " is taken");
+    std::size_t size = size_of(tensor.type);
+    for (std::int64_t extent : tensor.shape) size *= static_cast<std::size_t>(extent);
+    if (size != tensor.bytes.size())
+      throw shape_mismatch("safetensors: tensor " + quoted(name) + " has " +
+                           std::to_string(tensor.bytes.size()) + " bytes, but its shape needs " +
+                           std::to_string(size));
+    header[name] = {
+        {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {end, end + size}}};
+    end += size;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+
+  const std::string name = path.string();
+  std::string temporary = name + ".XXXXXX";
+  const int number = ::mkstemp(temporary.data());
+  if (number < 0) throw bad_file(name + ": cannot be written (" + system_reason() + ")");
+  try {
+    const descriptor fd{number};
+    std::array<std::byte, length_size> length{};
+    for (std::size_t i = 0; i < length_size; ++i)
+      length[i] = static_cast<std::byte>(text.size() >> (8 * i) & 0xff);
+    write_all(fd.number, length.data(), length.size(), name);
+    write_all(fd.number, reinterpret_cast<const std::byte*>(text.data()), text.size(), name);
+    for (const auto& t : tensors) write_all(fd.number, t.tensor.bytes.data(), t.tensor.bytes.size(), name);
+    if (::fchmod(fd.number, 0644) != 0 || ::fsync(fd.number) != 0)
+      throw bad_file(name + ": cannot be written (" + system_reason() + ")");
+    if (::rename(temporary.c_str(), name.c_str()) != 0)
+      throw bad_file(name + ": cannot be put in place (" + system_reason() + ")");
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+} // namespace pushforward::safetensors
