@@ -6,34 +6,32 @@ set -euo pipefail
 
 if [ "${1:-}" != --hidden ]; then
   "$repository/scripts/setup.sh"
-  exec unshare --mount "$0" --hidden
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  unshare --mount "$0" --hidden "$work"
+  exit
 fi
 
-# From here on nothing outside this process sees what is mounted.
-empty=$(mktemp -d)
-work=$(mktemp -d)
-trap 'rm -rf "$work" "$empty"' EXIT
-: >"$work/no-program"
+# From here on, nothing outside this process sees what is mounted.
+work=$2
+mkdir "$work/empty"
 for folder in /usr/local/cuda* /opt/cuda* /usr/lib/cuda*; do
-  if [ -d "$folder" ] && [ ! -L "$folder" ]; then mount --bind "$empty" "$folder"; fi
+  if [ -d "$folder" ] && [ ! -L "$folder" ]; then mount --bind "$work/empty" "$folder"; fi
 done
-for folder in ${PATH//:/ } /usr/bin /usr/local/bin; do
-  for program in nvcc ptxas; do
-    if [ -e "$folder/$program" ]; then mount --bind "$work/no-program" "$folder/$program"; fi
-  done
+for folder in ${PATH//:/ }; do
+  if [ -e "$folder/nvcc" ]; then mount --bind /dev/null "$folder/nvcc"; fi
 done
-unset CUDA_HOME CUDA_PATH CUDACXX CUDA_ROOT CPATH LIBRARY_PATH LD_LIBRARY_PATH
-if nvcc --version >/dev/null 2>&1; then stop "nvcc can still be run"; fi
-if [ -n "$(find /usr/local /opt -xdev -name cuda_runtime.h -print -quit 2>/dev/null)" ]; then
+unset CUDA_HOME CUDA_PATH CUDACXX CUDA_ROOT CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH LD_LIBRARY_PATH
+use_tools
+if nvcc --version >/dev/null 2>&1 || "${CXX:-c++}" -E -x c++ - <<<'#include <cuda_runtime.h>' >/dev/null 2>&1; then
   stop "a CUDA toolkit can still be seen"
 fi
 say "the CUDA toolkit is hidden"
 
-use_tools
 cd "$work"
 cmake -G Ninja -S "$repository" -B build -DCMAKE_BUILD_TYPE=Release -DPUSHFORWARD_LIBTORCH=ON -DPUSHFORWARD_TESTS=OFF
 cmake --build build -j "$(jobs_here)"
-cmake --install build --prefix "$work/prefix"
+cmake --install build --prefix "$work/prefix" >/dev/null
 cmake -G Ninja -S "$repository/tests/consumers/find_package" -B use -DCMAKE_BUILD_TYPE=Release -DCOMPONENTS=libtorch \
   -DCMAKE_PREFIX_PATH="$work/prefix"
 cmake --build use
