@@ -8,20 +8,17 @@
 namespace mnist {
 
 void parameters::add(const std::string& name, at::Tensor value) {
-  if (contains(name)) throw std::logic_error("parameter " + name + " is there already");
+  if (!index_.emplace(name, all_.size()).second)
+    throw std::logic_error("parameter " + name + " is there already");
   all_.emplace_back(name, std::move(value));
 }
 
-bool parameters::contains(const std::string& name) const {
-  for (const auto& [key, value] : all_)
-    if (key == name) return true;
-  return false;
-}
+bool parameters::contains(const std::string& name) const { return index_.count(name) != 0; }
 
 const at::Tensor& parameters::operator[](const std::string& name) const {
-  for (const auto& [key, value] : all_)
-    if (key == name) return value;
-  throw std::logic_error("no parameter " + name);
+  const auto found = index_.find(name);
+  if (found == index_.end()) throw std::logic_error("no parameter " + name);
+  return all_[found->second].second;
 }
 
 std::int64_t parameters::count() const {

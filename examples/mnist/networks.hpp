@@ -3,10 +3,11 @@
 /// The small networks of the MNIST example. Each is a bag of named tensors and a function of them, so that
 /// loading, training, averaging and writing all see the same list.
 
-#include <torch/types.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ public:
 
 private:
   std::vector<std::pair<std::string, at::Tensor>> all_;
+  std::unordered_map<std::string, std::size_t> index_;
 };
 
 /// A UNet with three levels (pixels, after a space-to-depth by 2) or two (latents). Time enters each residual

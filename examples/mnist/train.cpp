@@ -1,0 +1,448 @@
+// Trains the networks of the MNIST example, and writes their weights and sample sheets.
+
+#include "console.hpp"
+#include "data.hpp"
+#include "files.hpp"
+#include "networks.hpp"
+#include "weights.hpp"
+
+#include <pushforward/error.hpp>
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/optim/adamw.h>
+#include <torch/serialize.h>
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <numbers>
+#include <sstream>
+
+namespace {
+
+namespace fs = std::filesystem;
+using pushforward::bad_file;
+using pushforward::bad_option;
+
+struct options {
+  std::string task;
+  fs::path data;
+  fs::path folder = "train";
+  fs::path start_from;
+  std::int64_t steps = 0;
+  std::int64_t batch = 64;
+  double rate = 1.5e-3;
+  std::int64_t every = 250;
+};
+
+/// What the shipped weights were made with: the defaults of each task.
+options defaults_of(const std::string& task) {
+  options o;
+  o.task = task;
+  if (task == "judge") o.steps = 2000, o.batch = 128, o.rate = 2e-3;
+  if (task == "ddpm") o.steps = 4200;
+  if (task == "vae") o.steps = 1500, o.rate = 1e-3;
+  if (task == "latent_ddpm") o.steps = 2800;
+  if (task == "flow") o.steps = 1800, o.rate = 1e-3;
+  return o;
+}
+
+at::Generator generator() { return at::globalContext().defaultGenerator(at::kCPU); }
+
+/// All three networks, made in one order from one seed, so that a task's start does not depend on the task
+/// before it.
+struct networks {
+  explicit networks(const std::string& task)
+      : denoiser(task == "latent_ddpm" ? mnist::latent_unet() : mnist::pixel_unet()) {}
+  mnist::unet denoiser;
+  mnist::vae autoencoder;
+  mnist::classifier judge;
+
+  mnist::parameters& of(const std::string& task) {
+    return task == "vae" ? autoencoder.weights() : task == "judge" ? judge.weights() : denoiser.weights();
+  }
+};
+
+torch::serialize::InputArchive open_checkpoint(const fs::path& path) {
+  if (!fs::is_regular_file(path))
+    throw bad_file(path.string() + ": there is no such checkpoint; train it first");
+  torch::serialize::InputArchive archive;
+  try {
+    archive.load_from(path.string());
+  } catch (const c10::Error&) {
+    throw bad_file(path.string() + ": is not a readable checkpoint; remove it to start anew");
+  }
+  return archive;
+}
+
+void read_averages(const fs::path& path, mnist::parameters& weights) {
+  const c10::NoGradGuard no_grad;
+  auto archive = open_checkpoint(path);
+  for (auto& [name, value] : weights.all()) {
+    at::Tensor average;
+    if (!archive.try_read("ema." + name, average) || average.sizes() != value.sizes())
+      throw bad_file(path.string() + ": belongs to another network (" + name + ")");
+    value.copy_(average);
+  }
+}
+
+/// The whole batch moved by the same few pixels.
+at::Tensor shifted(const at::Tensor& x, std::int64_t reach) {
+  const auto dx = at::randint(-reach, reach + 1, {1}, at::kLong).item<std::int64_t>();
+  const auto dy = at::randint(-reach, reach + 1, {1}, at::kLong).item<std::int64_t>();
+  return at::roll(x, {dy, dx}, {2, 3});
+}
+
+/// Each digit turned, scaled, sheared and moved a little.
+at::Tensor warped(const at::Tensor& x) {
+  const auto n = x.size(0);
+  const auto angle = (at::rand({n}) - 0.5) * 0.5;
+  const auto scale = 1.0 + (at::rand({n}) - 0.5) * 0.3;
+  const auto shear = (at::rand({n}) - 0.5) * 0.3;
+  const auto c = at::cos(angle) * scale, s = at::sin(angle) * scale;
+  const auto move = (at::rand({n, 2}) - 0.5) * (2.0 * 5.0 / 32.0);
+  const auto m = at::stack(
+      {at::stack({c, -s + shear, move.select(1, 0)}, 1), at::stack({s, c, move.select(1, 1)}, 1)}, 1);
+  return at::grid_sampler_2d(x + 1.0, at::affine_grid_generator(m, {n, 1, 32, 32}, false), 0, 0, false) - 1.0;
+}
+
+/// One training run: everything a checkpoint holds, and one step of it.
+class training {
+public:
+  explicit training(const options& o) : options_{o}, checkpoint_{o.folder / (o.task + ".ckpt")} {
+    at::globalContext().setFlushDenormal(true);
+    at::manual_seed(1);
+    const auto set = mnist::to_tensors(mnist::read_digits(o.data));
+    const auto n = set.images.size(0) - mnist::held_out;
+    if (n < 1)
+      throw bad_file(o.data.string() + ": holds " + std::to_string(set.images.size(0)) +
+                     " digits; the last 1000 are held out, so more are needed");
+    images_ = set.images.slice(0, 0, n);
+    labels_ = set.labels.slice(0, 0, n);
+    held_images_ = set.images.slice(0, n);
+    held_labels_ = set.labels.slice(0, n);
+    alpha_bar_ = at::cumprod(1.0 - at::linspace(1e-4, 2e-2, 1000, at::kDouble), 0).to(at::kFloat);
+
+    networks_ = std::make_unique<networks>(o.task);
+    auto& weights = networks_->of(o.task);
+    if (o.task == "latent_ddpm")
+      read_averages(o.start_from, networks_->autoencoder.weights());
+    else if (!o.start_from.empty())
+      read_averages(o.start_from, weights);
+    for (auto& [name, value] : weights.all()) {
+      if (name.rfind("latent.", 0) != 0) trained_.push_back(value.set_requires_grad(true));
+      average_.push_back(value.detach().clone());
+    }
+    optimizer_ = std::make_unique<torch::optim::AdamW>(
+        trained_,
+        torch::optim::AdamWOptions(o.rate).betas({0.9, 0.99}).weight_decay(o.task == "judge" ? 1e-2 : 1e-4));
+    if (fs::exists(checkpoint_)) resume();
+  }
+
+  std::int64_t step() const { return step_; }
+  std::int64_t parameters() { return networks_->of(options_.task).count(); }
+
+  /// One step of AdamW; the loss before it.
+  double advance() {
+    const double share = static_cast<double>(step_) / static_cast<double>(options_.steps);
+    const double rate = options_.rate * std::min(1.0, static_cast<double>(step_ + 1) / 100.0) * 0.5 *
+                        (1.0 + std::cos(std::numbers::pi * share));
+    for (auto& group : optimizer_->param_groups())
+      static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate);
+    optimizer_->zero_grad();
+    const at::Tensor loss = batch_loss();
+    loss.backward();
+    clip();
+    optimizer_->step();
+    ++step_;
+    const c10::NoGradGuard no_grad;
+    const double decay =
+        std::min(0.998, (1.0 + static_cast<double>(step_)) / (10.0 + static_cast<double>(step_)));
+    std::size_t i = 0;
+    for (auto& [name, value] : networks_->of(options_.task).all()) average_[i++].lerp_(value, 1.0 - decay);
+    const double value = loss.item<double>();
+    if (!std::isfinite(value))
+      throw pushforward::error("the loss is not finite at step " + std::to_string(step_) +
+                               ": lower --rate; the last checkpoint stands");
+    return value;
+  }
+
+  /// Of the averaged weights on held-out digits: accuracy for the judge, loss for the others. Draws nothing
+  /// from the training's generator.
+  double validate() {
+    const c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> mine;
+    std::size_t i = 0;
+    auto& weights = networks_->of(options_.task).all();
+    for (auto& [name, value] : weights) {
+      mine.push_back(value.detach().clone());
+      value.copy_(average_[i++]);
+    }
+    auto noise = at::make_generator<at::CPUGeneratorImpl>(7);
+    double sum = 0.0;
+    for (std::int64_t b = 0; b < mnist::held_out; b += 250) sum += held_out_value(b, noise) / 4.0;
+    i = 0;
+    for (auto& [name, value] : weights) value.copy_(mine[i++]);
+    return sum;
+  }
+
+  /// Shift and scale that give the VAE's latents mean 0 and standard deviation 1.
+  void measure_latents() {
+    const c10::NoGradGuard no_grad;
+    auto& weights = networks_->of(options_.task).all();
+    std::size_t i = 0;
+    for (auto& [name, value] : weights) value.copy_(average_[i++]);
+    const auto mean = networks_->autoencoder.moments(images_).first;
+    i = 0;
+    for (auto& [name, value] : weights) {
+      if (name == "latent.shift") average_[i].fill_(mean.mean().item<double>());
+      if (name == "latent.scale") average_[i].fill_(1.0 / mean.std().item<double>());
+      value.copy_(average_[i++]);
+    }
+  }
+
+  void save() {
+    torch::serialize::OutputArchive archive, optimizer;
+    std::size_t i = 0;
+    for (auto& [name, value] : networks_->of(options_.task).all()) {
+      archive.write("now." + name, value.detach());
+      archive.write("ema." + name, average_[i++]);
+    }
+    optimizer_->save(optimizer);
+    archive.write("optimizer", optimizer);
+    archive.write("step", at::tensor(step_));
+    archive.write("rng", generator().get_state());
+    mnist::write_whole(checkpoint_, [&](const fs::path& temporary) { archive.save_to(temporary.string()); });
+  }
+
+private:
+  void resume() {
+    const c10::NoGradGuard no_grad;
+    auto archive = open_checkpoint(checkpoint_);
+    try {
+      std::size_t i = 0;
+      at::Tensor read;
+      for (auto& [name, value] : networks_->of(options_.task).all()) {
+        archive.read("now." + name, read);
+        value.copy_(read);
+        archive.read("ema." + name, read);
+        average_[i++].copy_(read);
+      }
+      torch::serialize::InputArchive optimizer;
+      archive.read("optimizer", optimizer);
+      optimizer_->load(optimizer);
+      archive.read("step", read);
+      step_ = read.item<std::int64_t>();
+      archive.read("rng", read);
+      auto g = generator();
+      g.set_state(read);
+    } catch (const c10::Error&) {
+      throw bad_file(checkpoint_.string() + ": belongs to another network; remove it to start anew");
+    }
+  }
+
+  at::Tensor latents(const at::Tensor& x) const {
+    const c10::NoGradGuard no_grad;
+    return networks_->autoencoder.encode(x);
+  }
+
+  /// Mean squared error of the prediction at u in [0, 1): sigma = u on the rectified path, index floor(1000
+  /// u) on the variance preserving one.
+  at::Tensor denoising_loss(const at::Tensor& x0, const at::Tensor& u, const at::Tensor& eps) const {
+    if (options_.task == "flow") {
+      const auto sigma = u.view({-1, 1, 1, 1});
+      return (networks_->denoiser((1.0 - sigma) * x0 + sigma * eps, u * 1000.0) - (eps - x0)).square().mean();
+    }
+    const auto index = (u * 1000.0).floor().to(at::kLong).clamp(0, 999);
+    const auto abar = alpha_bar_.index_select(0, index).view({-1, 1, 1, 1});
+    const auto output =
+        networks_->denoiser(abar.sqrt() * x0 + (1.0 - abar).sqrt() * eps, index.to(at::kFloat) + 1.0);
+    return (output - eps).square().mean();
+  }
+
+  at::Tensor batch_loss() const {
+    const auto pick = at::randint(0, images_.size(0), {options_.batch}, at::kLong);
+    auto x = images_.index_select(0, pick);
+    if (options_.task == "judge")
+      return at::cross_entropy_loss(networks_->judge(warped(x), 0.3), labels_.index_select(0, pick), {}, 1,
+                                    -100, 0.05);
+    x = shifted(x, 1);
+    if (options_.task == "vae") {
+      const auto [mean, log_variance] = networks_->autoencoder.moments(x);
+      const auto z = mean + at::exp(0.5 * log_variance) * at::randn_like(mean);
+      const auto error = (networks_->autoencoder.decode_unscaled(z) - x).square().mean();
+      return error + 2e-4 * 0.5 * (mean.square() + at::exp(log_variance) - 1.0 - log_variance).mean();
+    }
+    if (options_.task == "latent_ddpm") x = latents(x);
+    const auto u = at::rand({options_.batch});
+    return denoising_loss(x, u, at::randn_like(x));
+  }
+
+  double held_out_value(std::int64_t first, at::Generator& noise) const {
+    auto x = held_images_.slice(0, first, first + 250);
+    if (options_.task == "judge")
+      return at::argmax(networks_->judge(x), 1)
+          .eq(held_labels_.slice(0, first, first + 250))
+          .to(at::kFloat)
+          .mean()
+          .item<double>();
+    if (options_.task == "vae") {
+      const auto& v = networks_->autoencoder;
+      return (v.decode_unscaled(v.moments(x).first) - x).square().mean().item<double>();
+    }
+    if (options_.task == "latent_ddpm") x = latents(x);
+    const auto u = (at::arange(250) * 4 + 2 + static_cast<double>(first / 250) - 1.5) / 1000.0;
+    return denoising_loss(x, u, at::randn(x.sizes(), noise, at::kFloat)).item<double>();
+  }
+
+  /// Scales the gradient to norm 1 where it is longer.
+  void clip() {
+    const c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> norms;
+    for (auto& value : trained_) norms.push_back(value.grad().norm());
+    const double norm = at::stack(norms).norm().item<double>();
+    if (norm > 1.0)
+      for (auto& value : trained_) value.mutable_grad().mul_(1.0 / norm);
+  }
+
+  options options_;
+  fs::path checkpoint_;
+  at::Tensor images_, labels_, held_images_, held_labels_, alpha_bar_;
+  std::unique_ptr<networks> networks_;
+  std::vector<at::Tensor> trained_, average_;
+  std::unique_ptr<torch::optim::AdamW> optimizer_;
+  std::int64_t step_ = 0;
+};
+
+int train(const options& o) {
+  if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0))
+    throw bad_option("--steps, --batch, --every and --rate must be positive");
+  training run(o);
+  std::cerr << o.task << ": " << run.parameters() << " parameters, from step " << run.step() << " of "
+            << o.steps << '\n';
+  mnist::progress_bar bar(o.task);
+  const auto start = std::chrono::steady_clock::now();
+  const auto first = run.step();
+  double mean = 0.0;
+  const auto report = [&] {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::ostringstream line;
+    line << "{\"step\": " << run.step() << ", \"loss\": " << mean << ", \"held_out\": " << run.validate()
+         << ", \"seconds\": " << seconds << "}";
+    run.save();
+    std::ofstream(o.folder / (o.task + ".jsonl"), std::ios::app) << line.str() << '\n';
+    bar.line(o.task + " " + line.str());
+  };
+  while (run.step() < o.steps && !mnist::interrupted()) {
+    const double loss = run.advance();
+    mean = run.step() == first + 1 ? loss : 0.98 * mean + 0.02 * loss;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::ostringstream state;
+    state << "loss " << mean << ", "
+          << static_cast<int>(static_cast<double>((run.step() - first) * o.batch) / seconds) << " digits/s";
+    bar.show(static_cast<double>(run.step()), static_cast<double>(o.steps), state.str());
+    if (run.step() % o.every == 0 && run.step() < o.steps) report();
+  }
+  if (mnist::interrupted()) {
+    run.save();
+    bar.line("stopped at step " + std::to_string(run.step()) + "; the same command goes on from there");
+    return mnist::interrupted_status;
+  }
+  if (o.task == "vae") run.measure_latents();
+  if (run.step() > first)
+    report();
+  else
+    run.save();
+  return 0;
+}
+
+/// Float16 weights of a finished training, with what they are.
+void export_weights(const std::string& task, const fs::path& folder, const fs::path& to) {
+  networks n(task);
+  auto& weights = n.of(task);
+  read_averages(folder / (task + ".ckpt"), weights);
+  std::map<std::string, std::string> facts{{"task", task}, {"command", "pushforward_mnist_train all"}};
+  if (task == "ddpm" || task == "latent_ddpm")
+    facts["prediction"] = "epsilon",
+    facts["path"] = "variance preserving, betas linear 1e-4..2e-2, T = 1000, time 1..1000";
+  if (task == "flow") facts["prediction"] = "flow", facts["path"] = "rectified flow, time 1000 sigma";
+  std::ifstream log(folder / (task + ".jsonl"));
+  for (std::string line; std::getline(log, line);) facts["training"] = line;
+  mnist::write_weights(to / (task + ".safetensors"), weights, facts);
+  std::cerr << "wrote " << (to / (task + ".safetensors")).string() << '\n';
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Trains the networks of the MNIST example on standard IDX files, whose last 1000 digits are held out.\n"
+      "A run that was stopped or killed goes on from its last checkpoint when the command is given again."};
+  app.footer("Example: pushforward_mnist_train all --data mnist/ --out weights/\n"
+             "         pushforward_mnist_train ddpm --data mnist/ --steps 20000");
+  app.require_subcommand(1);
+  const std::vector<std::string> tasks{"judge", "ddpm", "vae", "latent_ddpm", "flow"};
+  fs::path data, folder = "train", out = "weights";
+  std::map<std::string, options> given;
+  for (const auto& task : tasks) {
+    auto& o = given[task] = defaults_of(task);
+    auto* sub = app.add_subcommand(task, "train one network");
+    sub->add_option("--data", data, "folder with MNIST's IDX files")->required();
+    sub->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
+    sub->add_option("--steps", o.steps, "optimisation steps")->capture_default_str();
+    sub->add_option("--batch", o.batch, "digits a step")->capture_default_str();
+    sub->add_option("--rate", o.rate, "highest learning rate")->capture_default_str();
+    sub->add_option("--every", o.every, "steps between checkpoints")->capture_default_str();
+    sub->add_option("--start-from", o.start_from,
+                    task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
+                                          : "checkpoint whose averaged weights to start from");
+  }
+  auto* all = app.add_subcommand("all", "train all five as the shipped weights were, and export them");
+  all->add_option("--data", data, "folder with MNIST's IDX files")->required();
+  all->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
+  all->add_option("--out", out, "where the weights go")->capture_default_str();
+  auto* exported =
+      app.add_subcommand("export", "write the averaged weights of checkpoints as float16 safetensors");
+  std::vector<std::string> which = tasks;
+  exported->add_option("tasks", which, "which ones (default: all)");
+  exported->add_option("--folder", folder, "checkpoints")->capture_default_str();
+  exported->add_option("--out", out, "where the weights go")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+
+  return mnist::run_program("pushforward_mnist_train", [&] {
+    mnist::catch_interrupts();
+    const auto with_folders = [&](const std::string& task) {
+      options o = given[task];
+      o.data = data;
+      o.folder = folder;
+      if (o.start_from.empty() && task == "latent_ddpm") o.start_from = folder / "vae.ckpt";
+      return o;
+    };
+    if (exported->parsed()) {
+      for (const auto& task : which) {
+        if (std::find(tasks.begin(), tasks.end(), task) == tasks.end())
+          throw bad_option("no network is called " + task);
+        export_weights(task, folder, out);
+      }
+      return 0;
+    }
+    if (all->parsed()) {
+      for (const auto& task : tasks) {
+        options o = with_folders(task);
+        if (task == "flow") o.start_from = folder / "ddpm.ckpt";
+        if (const int status = train(o); status != 0) return status;
+      }
+      for (const auto& task : tasks) export_weights(task, folder, out);
+      return 0;
+    }
+    return train(with_folders(app.get_subcommands().front()->get_name()));
+  });
+}
