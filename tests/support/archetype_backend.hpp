@@ -204,7 +204,7 @@ struct archetype {
   static constexpr double probe_tolerance = 1e-11;
   static constexpr bool exact = true;
 
-  static tensor make(const pushforward::shape& s, std::span<const double> values) {
+  static tensor make(const pushforward::shape& s, const std::vector<double>& values) {
     return pushforward::tensor_traits<tensor>::made(s, values);
   }
 };

@@ -18,10 +18,9 @@
 /// | `tensor` | a type that models pushforward::tensor |
 /// | `tolerance` | double: allowed error, for numbers of size 1, of a few dozen operations in that type |
 /// | `probe_tolerance` | double: the same for a forward difference with probe 0.005 of a linear function |
-/// | `exact` | bool: samples are computed independently and in a fixed order, so that a batch of N gives
-/// bitwise what N single runs give |
+/// | `exact` | bool: a batch of N gives bitwise what N single runs give |
 /// | `name` | for messages |
-/// | `make(shape, values)` | a tensor with those elements (row-major, any contiguous range of double) |
+/// | `make(shape, values)` | a tensor with those elements, row-major; values: const std::vector<double>& |
 ///
 /// and `backends`, a std::tuple of them. It includes the backend's `dense_algebra` where there is one. It
 /// names each struct without template brackets or commas (`xtensor_float`, `xtensor_double`), since the name
