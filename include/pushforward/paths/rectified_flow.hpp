@@ -5,6 +5,7 @@
 #include <pushforward/error.hpp>
 #include <pushforward/prediction.hpp>
 
+#include <cmath>
 #include <string>
 
 namespace pushforward {
@@ -14,16 +15,16 @@ namespace pushforward {
 class rectified_flow {
 public:
   /// \param shift k of sigma' = k sigma / (1 + (k - 1) sigma), by which time grids are bent towards noise
-  /// (Stable
-  ///        Diffusion 3 uses 3); 1 leaves them straight
-  /// \throws bad_option for a shift or time_scale that is not positive
+  ///        (Stable Diffusion 3 uses 3); 1 leaves them straight
+  /// \throws bad_option for a shift or time_scale that is not positive and finite
   explicit rectified_flow(double shift = 1.0, double time_scale = 1000.0)
       : shift_{shift}, time_scale_{time_scale} {
-    if (!(shift > 0.0))
-      throw bad_option("rectified_flow: shift is " + std::to_string(shift) + ", but must be positive");
-    if (!(time_scale > 0.0))
+    if (!(std::isfinite(shift) && shift > 0.0))
+      throw bad_option("rectified_flow: shift is " + std::to_string(shift) +
+                       ", but must be positive and finite");
+    if (!(std::isfinite(time_scale) && time_scale > 0.0))
       throw bad_option("rectified_flow: time_scale is " + std::to_string(time_scale) +
-                       ", but must be positive");
+                       ", but must be positive and finite");
   }
 
   /// 1, the noisiest time.
@@ -40,7 +41,8 @@ public:
 
   /// The time at a fraction u of the way from clean (0) to noise (1): k u / (1 + (k - 1) u).
   double time_at(double fraction) const noexcept {
-    return shift_ * fraction / (1.0 + (shift_ - 1.0) * fraction);
+    const double shifted = shift_ * fraction;
+    return shifted / ((1.0 - fraction) + shifted); // written so that rounding does not lead out of [0, 1]
   }
 
   double shift() const noexcept { return shift_; }
