@@ -2,9 +2,9 @@
 /// \file
 /// Catch2, version 2 or 3, for every test. Include this and never a header of Catch2's own.
 ///
-/// libtorch defines CHECK too: where its headers come after Catch2's, a failing CHECK would silently be libtorch's,
-/// which ends the program. Its logging header is therefore taken in first and its CHECK taken away; the order of the
-/// includes in a test does not matter.
+/// libtorch defines CHECK too: where its headers come after Catch2's, a failing CHECK would silently be
+/// libtorch's, which ends the program. Its logging header is therefore taken in first and its CHECK taken
+/// away; the order of the includes in a test does not matter.
 
 #if __has_include(<c10/util/Logging.h>)
 #include <c10/util/Logging.h>
@@ -22,6 +22,8 @@ using Catch::Approx;
 #else
 #include <catch2/catch.hpp>
 #endif
+
+#include <string>
 
 namespace testing_support {
 

@@ -1,6 +1,6 @@
 #pragma once
-// What every consumer program does with the tensor type it brings: steers samples of a normal prior, whose denoiser is
-// known in closed form, onto a target.
+// What every consumer program does with the tensor type it brings: steers samples of a normal prior, whose
+// denoiser is known in closed form, onto a target.
 
 #include <pushforward/pushforward.hpp>
 
@@ -26,8 +26,9 @@ template <class T> int steer(const T& target) {
                                        std::vector<double>(traits::elements(target).size(), 1.0));
   const rectified_flow path;
   const normal_prior<T> prior;
-  const auto result = sample(standard_normal(target, {.seed = 1}), model{prior, path}, rectified_flow_euler(path),
-                             masked<T>(target, ones), update{inexact_newton{}, infinity_norm{}, 5});
+  const auto result =
+      sample(standard_normal(target, {.seed = 1}), model{prior, path}, rectified_flow_euler(path),
+             masked<T>(target, ones), update{inexact_newton{}, infinity_norm{}, 5});
   const auto is = traits::elements(result.x), wanted = traits::elements(target);
   double worst = 0.0;
   for (std::size_t i = 0; i < is.size(); ++i) worst = std::max(worst, std::abs(is[i] - wanted[i]));
