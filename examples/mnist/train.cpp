@@ -44,10 +44,10 @@ options defaults_of(const std::string& task) {
   options o;
   o.task = task;
   if (task == "judge") o.steps = 2000, o.batch = 128, o.rate = 2e-3;
-  if (task == "ddpm") o.steps = 4200;
-  if (task == "vae") o.steps = 1500, o.rate = 1e-3;
-  if (task == "latent_ddpm") o.steps = 2800;
-  if (task == "flow") o.steps = 1800, o.rate = 1e-3;
+  if (task == "ddpm") o.steps = 3500;
+  if (task == "vae") o.steps = 1000, o.rate = 1e-3;
+  if (task == "latent_ddpm") o.steps = 2000;
+  if (task == "flow") o.steps = 1300, o.rate = 1e-3;
   return o;
 }
 
@@ -223,23 +223,24 @@ private:
   void resume() {
     const c10::NoGradGuard no_grad;
     auto archive = open_checkpoint(checkpoint_);
+    // a tensor of its own for each: a second read into one would write into the archive's memory
+    const auto stored = [&](const std::string& name) {
+      at::Tensor tensor;
+      archive.read(name, tensor);
+      return tensor;
+    };
     try {
       std::size_t i = 0;
-      at::Tensor read;
       for (auto& [name, value] : networks_->of(options_.task).all()) {
-        archive.read("now." + name, read);
-        value.copy_(read);
-        archive.read("ema." + name, read);
-        average_[i++].copy_(read);
+        value.copy_(stored("now." + name));
+        average_[i++].copy_(stored("ema." + name));
       }
       torch::serialize::InputArchive optimizer;
       archive.read("optimizer", optimizer);
       optimizer_->load(optimizer);
-      archive.read("step", read);
-      step_ = read.item<std::int64_t>();
-      archive.read("rng", read);
-      auto g = generator();
-      g.set_state(read);
+      step_ = stored("step").item<std::int64_t>();
+      auto random = generator();
+      random.set_state(stored("rng"));
     } catch (const c10::Error&) {
       throw bad_file(checkpoint_.string() + ": belongs to another network; remove it to start anew");
     }
@@ -278,8 +279,8 @@ private:
       return error + 2e-4 * 0.5 * (mean.square() + at::exp(log_variance) - 1.0 - log_variance).mean();
     }
     if (options_.task == "latent_ddpm") x = latents(x);
-    const auto u = at::rand({options_.batch});
-    return denoising_loss(x, u, at::randn_like(x));
+    const auto eps = at::randn_like(x);
+    return denoising_loss(x, at::rand({options_.batch}), eps);
   }
 
   double held_out_value(std::int64_t first, at::Generator& noise) const {
