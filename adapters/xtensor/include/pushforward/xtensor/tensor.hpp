@@ -5,10 +5,9 @@
 #include <pushforward/noise/philox_normal.hpp>
 #include <pushforward/tensor.hpp>
 #include <pushforward/xtensor/headers.hpp>
+#include <pushforward/xtensor/loops.hpp>
 
 #include <algorithm>
-#include <cmath>
-#include <complex>
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -21,103 +20,99 @@ namespace pushforward {
 
 namespace xtensor {
 
-/// A batch of float or double that takes its memory from `recycling_allocator`: once a loop runs, its own
-/// algebra allocates nothing.
-template <class Real> using tensor = xt::xarray<Real, xt::layout_type::row_major, recycling_allocator<Real>>;
+/// A batch of float or double that takes its memory, and that of a shape of more than 4 dimensions, from
+/// `recycling_allocator`: once a loop runs, its own algebra takes nothing from the heap.
+template <class Real>
+using tensor =
+    xt::xarray<Real, xt::layout_type::row_major, recycling_allocator<Real>, recycling_allocator<std::size_t>>;
 
 } // namespace xtensor
 
 namespace detail {
 
-template <class T> struct is_xarray : std::false_type {};
+template <class T> struct is_row_major_xarray : std::false_type {};
 template <class Storage, class Shape, class Tag>
-struct is_xarray<xt::xarray_container<Storage, xt::layout_type::row_major, Shape, Tag>> : std::true_type {};
+struct is_row_major_xarray<xt::xarray_container<Storage, xt::layout_type::row_major, Shape, Tag>>
+    : std::true_type {};
 
 } // namespace detail
 
-/// Row-major `xt::xarray` of float or double, with any allocator. Sums run in double.
+/// Row-major `xt::xarray` of float or double, with any allocator.
 template <class T>
-concept xarray_of_real = detail::is_xarray<T>::value && std::floating_point<typename T::value_type>;
+concept xarray_of_real = detail::is_row_major_xarray<T>::value &&
+    (std::same_as<typename T::value_type, float> || std::same_as<typename T::value_type, double>);
 
+/// Per-sample scalars are double, in host memory. Sums run in double. Every member throws `shape_mismatch`
+/// where its arguments do not fit each other.
 template <xarray_of_real T> struct tensor_traits<T> : host_per_sample_traits<T> {
-  using scalars = host_per_sample_traits<T>;
-  using per_sample = typename scalars::per_sample;
-  using scalars::combine;
-  using scalars::multiply;
+  using per_sample = typename host_per_sample_traits<T>::per_sample;
+  using host_per_sample_traits<T>::combine;
+  using host_per_sample_traits<T>::multiply;
   using real = typename T::value_type;
 
   static shape shape_of(const T& x) { return shape(x.shape().begin(), x.shape().end()); }
 
   static T zeros(const T& x) {
-    return filled(x, shape_of(x), [](std::size_t) { return real(0); });
+    T y = uninitialised(shape_of(x));
+    std::fill_n(y.data(), y.size(), real(0));
+    return y;
   }
 
   template <class A, class B> static T combine(const A& a, T x, const B& b, const T& y) {
-    same_shape(x, y);
-    each_sample(x, [&](std::size_t j, std::size_t first, std::size_t n) {
-      const real p = at(a, j), q = at(b, j);
-      real* to = x.data() + first;
-      const real* from = y.data() + first;
-      for (std::size_t i = 0; i < n; ++i) to[i] = p * to[i] + q * from[i];
-    });
+    require_same_shape(y, x);
+    const samples each(x, a, b);
+    for (std::size_t j = 0; j < each.count; ++j)
+      xtensor::loops::combine(at(a, j), each.of(x, j), at(b, j), each.of(y, j), each.elements);
     return x;
   }
 
   template <class A> static T scale(const A& a, T x) {
-    each_sample(x, [&](std::size_t j, std::size_t first, std::size_t n) {
-      const real p = at(a, j);
-      for (std::size_t i = first; i < first + n; ++i) x.data()[i] *= p;
-    });
+    const samples each(x, a);
+    for (std::size_t j = 0; j < each.count; ++j)
+      xtensor::loops::scale(at(a, j), each.of(x, j), each.elements);
     return x;
   }
 
   static T multiply(T x, const T& y) {
-    same_shape(x, y);
-    for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] *= y.data()[i];
+    require_same_shape(y, x);
+    xtensor::loops::multiply(x.data(), y.data(), x.size());
     return x;
   }
 
-  /// A sample with a NaN has NaN for its maximum.
+  /// NaN for a sample that holds one.
   static per_sample max_abs(const T& x) {
-    return reduce(x, [](const real* v, std::size_t n) {
-      real largest = 0;
-      bool nan = false;
-      for (std::size_t i = 0; i < n; ++i) {
-        const real size = std::abs(v[i]);
-        largest = largest < size ? size : largest;
-        nan |= size != size;
-      }
-      return nan ? std::nan("") : static_cast<double>(largest);
-    });
+    const samples each(x);
+    per_sample p(each.count);
+    for (std::size_t j = 0; j < each.count; ++j)
+      p[j] = static_cast<double>(xtensor::loops::max_abs(each.of(x, j), each.elements));
+    return p;
   }
 
   static per_sample dot(const T& x, const T& y) {
-    same_shape(x, y);
-    const real* other = y.data();
-    return reduce(x, [&, base = x.data()](const real* v, std::size_t n) {
-      const real* w = other + (v - base);
-      double sum = 0;
-      for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(v[i]) * static_cast<double>(w[i]);
-      return sum;
-    });
+    require_same_shape(y, x);
+    const samples each(x);
+    per_sample p(each.count);
+    for (std::size_t j = 0; j < each.count; ++j)
+      p[j] = xtensor::loops::dot(each.of(x, j), each.of(y, j), each.elements);
+    return p;
   }
 
-  static bool all_finite(const T& x) {
-    return std::all_of(x.data(), x.data() + x.size(), [](real v) { return std::isfinite(v); });
-  }
+  static bool all_finite(const T& x) { return xtensor::loops::all_finite(x.data(), x.size()); }
 
   static T normal(const T& x, const noise_key& key) {
-    T z = x;
-    noise::fill_normal(std::span<real>(z.data(), z.size()), shape_of(x).sample_elements(), key);
+    const shape s = shape_of(x);
+    T z = uninitialised(s);
+    noise::fill_normal(std::span<real>(z.data(), z.size()), s.sample_elements(), key);
     return z;
   }
 
   static T concatenate(const T& x, const T& y) {
-    shape s = shape_of(x);
-    shape other = shape_of(y);
+    shape s = shape_of(x), other = shape_of(y);
     s[0] = other[0] = s[0] + other[0];
     detail::require_same_shape("the second batch", other, s);
-    return filled(x, s, [&](std::size_t i) { return i < x.size() ? x.data()[i] : y.data()[i - x.size()]; });
+    T both = uninitialised(s);
+    std::copy_n(y.data(), y.size(), std::copy_n(x.data(), x.size(), both.data()));
+    return both;
   }
 
   static std::pair<T, T> halves(const T& x) {
@@ -125,38 +120,36 @@ template <xarray_of_real T> struct tensor_traits<T> : host_per_sample_traits<T> 
     if (s.samples() % 2 != 0)
       throw shape_mismatch("a batch of " + std::to_string(s.samples()) + " samples cannot be halved");
     s[0] /= 2;
-    const std::size_t half = x.size() / 2;
-    return {filled(x, s, [&](std::size_t i) { return x.data()[i]; }),
-            filled(x, s, [&](std::size_t i) { return x.data()[half + i]; })};
+    T first = uninitialised(s), second = uninitialised(s);
+    std::copy_n(x.data(), first.size(), first.data());
+    std::copy_n(x.data() + first.size(), second.size(), second.data());
+    return {std::move(first), std::move(second)};
   }
 
   static std::vector<double> elements(const T& x) { return {x.data(), x.data() + x.size()}; }
 
-  static T from_elements(const T& like, const shape& s, std::span<const double> values) {
+  static T from_elements(const T&, const shape& s, std::span<const double> values) {
     if (values.size() != s.elements())
       throw shape_mismatch(std::to_string(values.size()) + " values for a tensor of shape " + to_string(s));
-    return filled(like, s, [&](std::size_t i) { return static_cast<real>(values[i]); });
+    T y = uninitialised(s);
+    std::transform(values.begin(), values.end(), y.data(), [](double v) { return static_cast<real>(v); });
+    return y;
   }
 
-  /// The matrix by rows, each from its first to its last entry that is not 0.
-  struct axis_map {
-    struct row {
-      std::size_t first;
-      std::vector<real> weights;
-    };
-    std::vector<row> rows;
-    std::size_t columns;
-  };
+  using axis_map = xtensor::loops::banded_matrix;
 
   static axis_map make_axis_map(const T&, const axis_matrix& m) {
-    axis_map map{{}, m.columns};
+    if (m.values.size() != m.rows * m.columns)
+      throw shape_mismatch("a matrix of " + std::to_string(m.rows) + " x " + std::to_string(m.columns) +
+                           " has " + std::to_string(m.values.size()) + " values");
+    axis_map map;
+    map.columns = m.columns;
     for (std::size_t i = 0; i < m.rows; ++i) {
-      std::size_t first = 0, last = m.columns;
-      while (first < last && m(i, first) == 0.0) ++first;
-      while (last > first && m(i, last - 1) == 0.0) --last;
-      typename axis_map::row r{first, {}};
-      for (std::size_t j = first; j < last; ++j) r.weights.push_back(static_cast<real>(m(i, j)));
-      map.rows.push_back(std::move(r));
+      std::size_t first = 0, end = m.columns;
+      while (first < end && m(i, first) == 0.0) ++first;
+      while (end > first && m(i, end - 1) == 0.0) --end;
+      map.rows.push_back({first, end - first, map.weights.size()});
+      for (std::size_t j = first; j < end; ++j) map.weights.push_back(m(i, j));
     }
     return map;
   }
@@ -167,50 +160,50 @@ template <xarray_of_real T> struct tensor_traits<T> : host_per_sample_traits<T> 
     if (axis >= s.size() || s[s.size() - 1 - axis] != map.columns)
       throw shape_mismatch("a matrix with " + std::to_string(map.columns) + " columns cannot act on axis " +
                            std::to_string(axis) + " from the end of " + to_string(s));
-    std::size_t inner = 1;
-    for (std::size_t k = 0; k < axis; ++k) inner *= s[s.size() - 1 - k];
+    std::size_t outer = 1, inner = 1;
+    for (std::size_t k = 0; k < s.size() - 1 - axis; ++k) outer *= s[k];
+    for (std::size_t k = s.size() - axis; k < s.size(); ++k) inner *= s[k];
     s[s.size() - 1 - axis] = map.rows.size();
-    T y = filled(x, s, [](std::size_t) { return real(0); });
-    const std::size_t outer = x.size() / (map.columns * inner);
-    real* to = y.data();
-    for (std::size_t o = 0; o < outer; ++o)
-      for (const auto& r : map.rows) {
-        for (std::size_t j = 0; j < r.weights.size(); ++j) {
-          const real* from = x.data() + (o * map.columns + r.first + j) * inner;
-          const real w = r.weights[j];
-          for (std::size_t i = 0; i < inner; ++i) to[i] += w * from[i];
-        }
-        to += inner;
-      }
+    T y = uninitialised(s);
+    xtensor::loops::along_axis(map, x.data(), y.data(), outer, inner);
     return y;
   }
 
 private:
+  /// The samples of a batch, which must be as many as the scalars of every factor.
+  struct samples {
+    std::size_t count;
+    std::size_t elements;
+
+    template <class... Factors> explicit samples(const T& x, const Factors&... factors) {
+      const shape s = shape_of(x);
+      count = s.samples();
+      elements = s.sample_elements();
+      (require_as_many(factors), ...);
+    }
+
+    real* of(T& x, std::size_t j) const { return x.data() + j * elements; }
+    const real* of(const T& x, std::size_t j) const { return x.data() + j * elements; }
+
+    void require_as_many(double) const {}
+    void require_as_many(const per_sample& p) const {
+      if (p.size() != count)
+        throw shape_mismatch(std::to_string(p.size()) + " per-sample values for a batch of " +
+                             std::to_string(count) + " samples");
+    }
+  };
+
   static real at(double a, std::size_t) { return static_cast<real>(a); }
   static real at(const per_sample& a, std::size_t j) { return static_cast<real>(a[j]); }
 
-  static void same_shape(const T& x, const T& y) {
-    if (x.shape() != y.shape()) detail::require_same_shape("the second tensor", shape_of(y), shape_of(x));
+  static void require_same_shape(const T& y, const T& x) {
+    if (y.shape() != x.shape()) detail::require_same_shape("the second tensor", shape_of(y), shape_of(x));
   }
 
-  template <class F> static void each_sample(const T& x, F f) {
-    const shape s = shape_of(x);
-    const std::size_t n = s.sample_elements();
-    for (std::size_t j = 0; j < s.samples(); ++j) f(j, j * n, n);
-  }
-
-  template <class F> static per_sample reduce(const T& x, F f) {
-    per_sample p(shape_of(x).samples());
-    each_sample(x, [&](std::size_t j, std::size_t first, std::size_t n) { p[j] = f(x.data() + first, n); });
-    return p;
-  }
-
-  template <class F> static T filled(const T&, const shape& s, F f) {
+  static T uninitialised(const shape& s) {
     typename T::shape_type extents(s.size());
     std::copy(s.begin(), s.end(), extents.begin());
-    T y(extents);
-    for (std::size_t i = 0; i < y.size(); ++i) y.data()[i] = f(i);
-    return y;
+    return T(extents);
   }
 };
 
