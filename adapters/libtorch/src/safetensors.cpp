@@ -12,11 +12,13 @@ namespace {
 
 using safetensors::dtype;
 
-constexpr std::array<std::pair<dtype, c10::ScalarType>, 15> types{{{dtype::boolean, at::kBool},
+/// The types both have. Packed F4 and F6 are not among them.
+constexpr std::array<std::pair<dtype, c10::ScalarType>, 17> types{{{dtype::boolean, at::kBool},
                                                                    {dtype::u8, at::kByte},
                                                                    {dtype::i8, at::kChar},
                                                                    {dtype::f8_e5m2, at::kFloat8_e5m2},
                                                                    {dtype::f8_e4m3, at::kFloat8_e4m3fn},
+                                                                   {dtype::f8_e8m0, at::kFloat8_e8m0fnu},
                                                                    {dtype::u16, at::kUInt16},
                                                                    {dtype::i16, at::kShort},
                                                                    {dtype::f16, at::kHalf},
@@ -24,6 +26,7 @@ constexpr std::array<std::pair<dtype, c10::ScalarType>, 15> types{{{dtype::boole
                                                                    {dtype::u32, at::kUInt32},
                                                                    {dtype::i32, at::kInt},
                                                                    {dtype::f32, at::kFloat},
+                                                                   {dtype::c64, at::kComplexFloat},
                                                                    {dtype::u64, at::kUInt64},
                                                                    {dtype::i64, at::kLong},
                                                                    {dtype::f64, at::kDouble}}};
@@ -34,6 +37,9 @@ at::Tensor read_tensor(const safetensors::file& file, const std::string& name) {
   const auto& view = file.at(name);
   const auto row =
       std::find_if(types.begin(), types.end(), [&](const auto& r) { return r.first == view.type; });
+  if (row == types.end())
+    throw bad_file(file.name() + ": tensor " + name + " has type " + safetensors::name_of(view.type) +
+                   ", which libtorch does not have; convert the file to F16 or F32");
   at::Tensor tensor = at::empty(view.shape, row->second);
   if (!view.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
   return tensor;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -28,27 +29,32 @@ constexpr int depth_limit = 4;
 struct type_row {
   dtype type;
   const char* name;
-  std::size_t size;
+  std::size_t bits;
 };
 
-constexpr std::array<type_row, 15> types{{{dtype::boolean, "BOOL", 1},
-                                          {dtype::u8, "U8", 1},
-                                          {dtype::i8, "I8", 1},
-                                          {dtype::f8_e5m2, "F8_E5M2", 1},
-                                          {dtype::f8_e4m3, "F8_E4M3", 1},
-                                          {dtype::u16, "U16", 2},
-                                          {dtype::i16, "I16", 2},
-                                          {dtype::f16, "F16", 2},
-                                          {dtype::bf16, "BF16", 2},
-                                          {dtype::u32, "U32", 4},
-                                          {dtype::i32, "I32", 4},
-                                          {dtype::f32, "F32", 4},
-                                          {dtype::u64, "U64", 8},
-                                          {dtype::i64, "I64", 8},
-                                          {dtype::f64, "F64", 8}}};
+constexpr std::array<type_row, 20> types{
+    {{dtype::boolean, "BOOL", 8},    {dtype::f4, "F4", 4},           {dtype::f6_e2m3, "F6_E2M3", 6},
+     {dtype::f6_e3m2, "F6_E3M2", 6}, {dtype::u8, "U8", 8},           {dtype::i8, "I8", 8},
+     {dtype::f8_e5m2, "F8_E5M2", 8}, {dtype::f8_e4m3, "F8_E4M3", 8}, {dtype::f8_e8m0, "F8_E8M0", 8},
+     {dtype::u16, "U16", 16},        {dtype::i16, "I16", 16},        {dtype::f16, "F16", 16},
+     {dtype::bf16, "BF16", 16},      {dtype::u32, "U32", 32},        {dtype::i32, "I32", 32},
+     {dtype::f32, "F32", 32},        {dtype::c64, "C64", 64},        {dtype::u64, "U64", 64},
+     {dtype::i64, "I64", 64},        {dtype::f64, "F64", 64}}};
 
 const type_row& row_of(dtype type) {
   return *std::find_if(types.begin(), types.end(), [&](const auto& row) { return row.type == type; });
+}
+
+/// Bytes of a tensor; nothing where that overflows, where an extent is negative, or where packed elements do
+/// not fill their last byte.
+std::optional<std::uint64_t> bytes_of(dtype type, const std::vector<std::int64_t>& shape) {
+  std::uint64_t bits = row_of(type).bits;
+  for (const std::int64_t extent : shape) {
+    const auto n = static_cast<std::uint64_t>(extent);
+    if (extent < 0 || (n != 0 && bits > std::numeric_limits<std::uint64_t>::max() / n)) return std::nullopt;
+    bits *= n;
+  }
+  return bits % 8 == 0 ? std::optional(bits / 8) : std::nullopt;
 }
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
@@ -128,15 +134,11 @@ tensor_view view_of(const json& entry, std::span<const std::byte> data, const st
 
   const auto& shape = entry["shape"];
   if (!shape.is_array()) refuse(name, what + " has a shape that is not an array");
-  std::uint64_t size = row->size;
-  for (const auto& extent : shape) {
-    const std::uint64_t n = whole_number(extent, name, "an extent of " + what);
-    if (n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) ||
-        (n != 0 && size > std::numeric_limits<std::uint64_t>::max() / n))
-      refuse(name, what + " has a shape too large to exist");
-    size *= n;
-    view.shape.push_back(static_cast<std::int64_t>(n));
-  }
+  // beyond the largest int64 an extent turns negative here, which bytes_of refuses
+  for (const auto& extent : shape)
+    view.shape.push_back(static_cast<std::int64_t>(whole_number(extent, name, "an extent of " + what)));
+  const auto size = bytes_of(view.type, view.shape);
+  if (!size) refuse(name, what + " has a shape that no memory can hold");
 
   const auto& offsets = entry["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2) refuse(name, what + " does not have two data_offsets");
@@ -145,10 +147,10 @@ tensor_view view_of(const json& entry, std::span<const std::byte> data, const st
   if (first > last || last > data.size())
     refuse(name, what + " lies at bytes " + std::to_string(first) + " to " + std::to_string(last) + " of " +
                      std::to_string(data.size()));
-  if (last - first != size)
+  if (last - first != *size)
     refuse(name, what + " takes " + std::to_string(last - first) + " bytes, but its shape needs " +
-                     std::to_string(size));
-  view.bytes = data.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
+                     std::to_string(*size));
+  view.bytes = data.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(*size));
   return view;
 }
 
@@ -174,7 +176,7 @@ void write_all(int fd, const std::byte* data, std::size_t size, const std::strin
 
 } // namespace
 
-std::size_t size_of(dtype type) { return row_of(type).size; }
+std::size_t bits_of(dtype type) { return row_of(type).bits; }
 const char* name_of(dtype type) { return row_of(type).name; }
 
 contents parse(std::span<const std::byte> bytes, const std::string& name) {
@@ -244,22 +246,29 @@ void write(const std::filesystem::path& path, const std::vector<named_tensor>& t
            const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::size_t end = 0;
+  std::uint64_t end = 0;
   for (const auto& [name, tensor] : tensors) {
     if (name == "__metadata__" || header.contains(name))
       throw bad_option("safetensors: the name " + quoted(name) + " is taken");
-    std::size_t size = size_of(tensor.type);
-    for (std::int64_t extent : tensor.shape) size *= static_cast<std::size_t>(extent);
-    if (size != tensor.bytes.size())
+    const auto size = bytes_of(tensor.type, tensor.shape);
+    if (!size || *size != tensor.bytes.size())
       throw shape_mismatch("safetensors: tensor " + quoted(name) + " has " +
                            std::to_string(tensor.bytes.size()) + " bytes, but its shape needs " +
-                           std::to_string(size));
+                           (size ? std::to_string(*size) : "more than there can be"));
     header[name] = {
-        {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {end, end + size}}};
-    end += size;
+        {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {end, end + *size}}};
+    end += *size;
   }
-  std::string text = header.dump();
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception&) {
+    throw bad_option("safetensors: a tensor's name or the metadata is not UTF-8");
+  }
   text.append((8 - text.size() % 8) % 8, ' ');
+  if (text.size() > header_limit)
+    throw bad_option("safetensors: the names and metadata take " + std::to_string(text.size()) +
+                     " bytes, over the format's 100 MB");
 
   const std::string name = path.string();
   std::string temporary = name + ".XXXXXX";

@@ -15,15 +15,36 @@
 
 namespace pushforward::safetensors {
 
-/// Element types of the format.
-enum class dtype { boolean, u8, i8, f8_e5m2, f8_e4m3, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64 };
+/// Element types of the format. Those under 8 bits are packed; their tensors take a whole number of bytes.
+enum class dtype {
+  boolean,
+  f4,
+  f6_e2m3,
+  f6_e3m2,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  f8_e8m0,
+  u16,
+  i16,
+  f16,
+  bf16,
+  u32,
+  i32,
+  f32,
+  c64,
+  u64,
+  i64,
+  f64
+};
 
-/// Size of one element, in bytes.
-std::size_t size_of(dtype type);
+/// Size of one element, in bits.
+std::size_t bits_of(dtype type);
 /// The format's name: "F32", "BF16", ...
 const char* name_of(dtype type);
 
-/// A tensor inside a file: row-major, little-endian.
+/// A tensor inside a file: row-major, little-endian. `bytes` need not be aligned.
 struct tensor_view {
   dtype type = dtype::f32;
   std::vector<std::int64_t> shape;
@@ -41,7 +62,8 @@ struct contents {
 /// fill the rest of the file without overlap or hole. \throws bad_file, naming `name`
 contents parse(std::span<const std::byte> bytes, const std::string& name);
 
-/// A memory-mapped file. Views live as long as a copy of the file does.
+/// A memory-mapped file. Views live as long as a copy of the object does; replace the file on the disk by
+/// renaming another over it (as `write` does), not by writing into it.
 class file {
 public:
   /// \throws bad_file for a file that is missing, unreadable or not safetensors
@@ -68,8 +90,8 @@ struct named_tensor {
 
 /// Writes a file whole or not at all: to a temporary name in the same folder, flushed to the disk, then
 /// renamed. \throws bad_file where that fails, shape_mismatch for a tensor whose bytes do not fit its shape,
-/// bad_option for a name
-///         that comes twice or is "__metadata__"
+/// bad_option for a name that comes twice or is "__metadata__", for text that is not UTF-8, and for a header
+/// over the format's 100 MB
 void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
            const std::map<std::string, std::string>& metadata = {});
 
