@@ -27,11 +27,13 @@ function(_pushforward_finish target scope base)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${base}/pushforward/*.hpp)
   get_filename_component(base ${base} ABSOLUTE)
   target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers})
-  install(TARGETS ${target} EXPORT pushforward-${name} COMPONENT pushforward
-    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-  install(EXPORT pushforward-${name} NAMESPACE pushforward:: COMPONENT pushforward
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pushforward)
+  if(PUSHFORWARD_INSTALL)
+    install(TARGETS ${target} EXPORT pushforward-${name} COMPONENT pushforward
+      ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+      FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    install(EXPORT pushforward-${name} NAMESPACE pushforward:: COMPONENT pushforward
+      DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pushforward)
+  endif()
   set_property(GLOBAL APPEND PROPERTY pushforward_components ${name})
 endfunction()
 
