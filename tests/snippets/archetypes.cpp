@@ -1,0 +1,107 @@
+// The smallest thing that models each concept, for docs/concepts/.
+
+#include "toy.hpp"
+
+namespace smallest {
+
+//! [denoiser]
+struct denoiser {
+  pf::prediction_type prediction = pf::prediction_type::epsilon;
+  tensor predict(const tensor& x, double) const { return x; }
+};
+static_assert(pf::denoiser<denoiser, tensor>);
+//! [denoiser]
+static_assert(!pf::differentiable_denoiser<denoiser, tensor> && !pf::forward_mode_denoiser<denoiser, tensor>);
+
+//! [differentiable_denoiser]
+struct differentiable_denoiser : denoiser {
+  pf::linearization<tensor> linearize(const tensor& x, double time) const {
+    return {predict(x, time), [](const tensor& w) { return w; }};
+  }
+};
+static_assert(pf::differentiable_denoiser<differentiable_denoiser, tensor>);
+//! [differentiable_denoiser]
+
+//! [decoder]
+struct decoder {
+  tensor decode(const tensor& z) const { return z; }
+};
+static_assert(pf::decoder<decoder, tensor>);
+
+struct encoding_decoder : decoder {
+  tensor encode(const tensor& image) const { return image; }
+};
+static_assert(pf::encoding_decoder<encoding_decoder, tensor>);
+//! [decoder]
+static_assert(!pf::encoding_decoder<decoder, tensor> && !pf::differentiable_decoder<decoder, tensor>);
+
+//! [path]
+struct path {
+  pf::coefficients at(double t) const { return {1 - t, t}; }
+  double model_time(double t) const { return t; }
+  double time_at(double fraction) const { return fraction; }
+};
+static_assert(pf::path<path>);
+//! [path]
+
+//! [constraint]
+struct constraint {
+  pf::constraint_value<tensor> operator()(const tensor& x0) const {
+    return {pf::tensor_traits<tensor>::fill(x0, 0.0), pf::tensor_traits<tensor>::zeros(x0)};
+  }
+};
+static_assert(pf::constraint<constraint, tensor>);
+//! [constraint]
+static_assert(pf::constraint<decltype([](const tensor& x0) { return constraint{}(x0); }), tensor>);
+
+//! [sampler]
+struct sampler {
+  std::size_t steps() const { return 1; }
+  double time(std::size_t i) const { return i == 0 ? 0.5 : 0.0; }
+  template <class Noise> tensor step(std::size_t, pf::estimate<tensor> at, Noise&&) const { return at.x0; }
+};
+static_assert(pf::sampler<sampler, tensor>);
+//! [sampler]
+
+//! [update_policy]
+struct update_policy {
+  template <pf::forward_model Model>
+  tensor direction(const Model& m, const pf::estimate<tensor>& at, const tensor& error) const {
+    return m.jvp(at, error, 0.0);
+  }
+};
+static_assert(pf::update_policy<update_policy, pf::estimator<tensor, denoiser, path>>);
+//! [update_policy]
+static_assert(!pf::update_policy<pf::gradient_descent, pf::estimator<tensor, denoiser, path>>);
+
+//! [step_size]
+struct step_size {
+  template <class Model>
+  const step_size& at_step(const Model&, const pf::estimate<typename Model::tensor_type>&) const {
+    return *this;
+  }
+  template <pf::tensor T> pf::per_sample_t<T> scale(const T& d, std::size_t, std::size_t) const {
+    return pf::tensor_traits<T>::fill(d, 0.1);
+  }
+};
+static_assert(pf::step_size<step_size, pf::estimator<tensor, denoiser, path>>);
+//! [step_size]
+
+//! [observer]
+struct observer {
+  void operator()(const pf::progress<tensor>&) {}
+};
+static_assert(pf::observer<observer, tensor>);
+//! [observer]
+
+} // namespace smallest
+
+int main() {
+  const smallest::denoiser net;
+  const smallest::path path;
+  const auto result =
+      pf::sample(tensor{{1, 2}}, pf::model{net, path}, smallest::sampler{}, smallest::constraint{},
+                 pf::update{smallest::update_policy{}, smallest::step_size{}}, {}, smallest::observer{});
+  // epsilon: x0 = (x - s x) / a = x at a = s = 0.5
+  expect(near(result.x, {{1, 2}}, 1e-6) && result.passes.forward == 1 + 2 * 5, "the archetypes run");
+}
