@@ -168,7 +168,7 @@ concept forward_mode_model = forward_model<M> &&
 ///    something fails inside its body instead of here
 /// Optional members: `needs_vjp` (the loop then linearizes each estimate, so that a vjp costs one backward
 /// pass and no further forward pass), and `start()`, which makes the object that remembers things within one
-/// run.
+/// run; that object then has `direction` and `needs_vjp`.
 template <class P, class M>
 concept update_policy = requires(P& p, const M& m, const estimate<typename M::tensor_type>& at,
                                  const typename M::tensor_type& error) {

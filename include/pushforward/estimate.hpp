@@ -41,9 +41,8 @@ public:
   estimator(const model<Denoiser, Path>& m, pass_counts& counts) : model_{m}, counts_{&counts} {}
 
   /// (x, x0) at time t; one pass.
-  /// \throws bad_option where the prediction does not determine x0 at t; shape_mismatch where the network's
-  /// output
-  ///         is not of x's shape
+  /// \throws bad_option where the prediction does not determine x0 at t
+  /// \throws shape_mismatch where the network's output is not of x's shape
   estimate<T> evaluate(T x, double t) const {
     const auto c = model_.path.at(t);
     T x0 = clean(x, predict(x, t), c);

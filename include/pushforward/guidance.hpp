@@ -12,8 +12,7 @@ namespace pushforward {
 
 /// A denoiser with a conditional and an unconditional branch.
 ///  - `predict_branches(xx, model_time)`: the raw output for a batch of 2 N samples, of which the first N are
-///  to be taken
-///    under the condition and the last N without it
+///    to be taken under the condition and the last N without it
 ///  - `prediction`: what that output is
 template <class D, class T>
 concept branching_denoiser = tensor<T> && requires(const D& d, const T& xx, double model_time) {
@@ -30,9 +29,8 @@ concept differentiable_branching_denoiser = branching_denoiser<D, T> &&
 
 /// How a guidance scale is to be read.
 enum class guidance_convention {
-  usual, ///< o = o_uncond + g (o_cond - o_uncond): 1 is no guidance (Ho and Salimans 2022, as diffusers has
-         ///< it)
-  reference ///< o = (1 + w) o_cond - w o_uncond: 0 is no guidance; g = 1 + w
+  usual,    ///< o = o_uncond + g (o_cond - o_uncond), as diffusers has it: 1 is no guidance
+  reference ///< o = (1 + w) o_cond - w o_uncond (Ho and Salimans 2022): 0 is no guidance; g = 1 + w
 };
 
 /// Guidance of a branching denoiser, both branches in one batch. Two passes a sample.

@@ -33,7 +33,8 @@ struct prediction_row {
 
 /// The row of a prediction at (a, s), from solving `x = a x0 + s eps` together with the definition of o:
 /// (1/a, -s/a) epsilon, (0, 1) sample, (a, -s)/(a^2 + s^2) v, (1, -s)/(a + s) flow, (1, s)/(a + s) reverse
-/// flow. \throws bad_option where the output does not determine x0: epsilon at a = 0
+/// flow.
+/// \throws bad_option where the output does not determine x0: epsilon at a = 0
 inline prediction_row row_of(prediction_type type, const coefficients& c) {
   switch (type) {
   case prediction_type::epsilon:

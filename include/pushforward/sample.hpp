@@ -43,9 +43,8 @@ enum class finite_check {
 };
 
 struct sample_options {
-  std::uint64_t seed = 0; ///< of the sampler's noise
-  std::uint64_t first_sample =
-      0; ///< global index of the batch's first sample: a batch may be split in any way
+  std::uint64_t seed = 0;         ///< of the sampler's noise
+  std::uint64_t first_sample = 0; ///< global index of the batch's first: a batch may be split in any way
   finite_check check = finite_check::every_pass;
 };
 
@@ -107,7 +106,8 @@ template <tensor T, class Estimator, class Sampler, class Constraint, class Upda
 class run {
 public:
   static constexpr bool steers = !std::same_as<std::remove_cvref_t<decltype(Update::policy)>, none>;
-  static constexpr bool linearizes = needs_vjp<std::remove_cvref_t<decltype(Update::policy)>>();
+  using policy_type = decltype(started(std::declval<const Update&>().policy));
+  static constexpr bool linearizes = needs_vjp<policy_type>();
 
   run(const Estimator& e, const Sampler& s, const Constraint& c, const Update& u, const sample_options& o,
       Observer& observer)
@@ -131,7 +131,7 @@ public:
         break;
       }
       if (options_.check == finite_check::every_step)
-        require_finite(at.x0, "clean estimate", i, update_.iterations);
+        require_finite(at.x0, "clean estimate", i, steers ? update_.iterations : 0);
       at.vjp = nullptr;
       result.x = sampler_.step(i, at, [&](const T& like) { return noise(like, i); });
       ++result.steps;
@@ -241,7 +241,7 @@ private:
   const Update& update_;
   const sample_options& options_;
   Observer& observer_;
-  decltype(started(std::declval<const Update&>().policy)) policy_;
+  policy_type policy_;
   std::vector<pending_record> records_;
   std::size_t recorded_ = 0;
 };
@@ -262,13 +262,16 @@ private:
 /// so inexact Newton costs 1 + 2K passes a time step (algorithms.md, section 2). Everything is per sample: a
 /// batch of N gives the same as N single runs, and a sample whose error is zero stays as it is.
 ///
-/// \param x      start, of shape (N, ...): `standard_normal`, or `noised` for a grid that starts in the
-/// middle \param m      the denoiser and its path \param s      `ddim`, `rectified_flow_euler` or another
-/// sampler, on the same path \param c      the constraint; not looked at under the policy `none` \param u
-/// policy, step size, inner iterations, tolerance \param options seed, sample index, finite check \param
-/// observe sees each step and inner iteration, and can stop the run \throws bad_option, shape_mismatch on
-/// entry, before any pass; not_finite with the step and iteration; whatever the
-///         denoiser, the constraint or the observer throw
+/// \param x       start (N, ...): `standard_normal`, or `noised` for a grid that starts in the middle
+/// \param m       the denoiser and its path
+/// \param s       `ddim`, `rectified_flow_euler` or another sampler, on the same path
+/// \param c       the constraint; not looked at under the policy `none`
+/// \param u       policy, step size, inner iterations, tolerance
+/// \param options seed, sample index, finite check
+/// \param observe sees each step and inner iteration, and can stop the run
+/// \throws bad_option, shape_mismatch on entry, before any pass
+/// \throws not_finite with the step and iteration
+/// \throws what the denoiser, the constraint and the observer throw
 template <class T, class Denoiser, class Path, class Sampler, class Constraint, class Policy, class StepSize,
           class Observer = no_observer>
 sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, const Constraint& c,
@@ -296,6 +299,7 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
           detail::check_options(u.step);
         }
         if (std::isnan(u.tolerance)) throw bad_option("tolerance is not a number");
+        if (s.steps() == 0) throw bad_option("the sampler has no steps");
         pass_counts counts;
         const model_type e(m, counts);
         detail::run<T, model_type, Sampler, Constraint, update<Policy, StepSize>,

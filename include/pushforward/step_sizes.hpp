@@ -79,6 +79,9 @@ struct spectral {
       throw bad_option("spectral: c is " + std::to_string(c) +
                        ", but must lie in (0, 2) for the error to shrink");
     if (krylov == 0) throw bad_option("spectral: krylov is 0, but at least one Arnoldi step is needed");
+    if (!(std::isfinite(probe) && probe >= 0.0))
+      throw bad_option("spectral: probe is " + std::to_string(probe) +
+                       ", but must be positive, or 0 for automatic");
   }
 
   template <class Scalars> struct rule {

@@ -105,8 +105,8 @@ struct noise_key {
 /// | `values(p)` | `std::vector<double>` (waits for the device) |
 /// | `combine(c, p, d, q)` | c p + d q, c and d numbers |
 /// | `multiply(p, q)` | p q |
-/// | `ratio(p, q)` | p / q, and 0 where q is 0: this one rule keeps a satisfied sample still; p may be a
-/// number | | `square_root(p)`, `clamp(p, low, high)` | elementwise |
+/// | `ratio(p, q)`, `ratio(c, q)` | p / q, and 0 where q is 0: this rule keeps a satisfied sample still |
+/// | `square_root(p)`, `clamp(p, low, high)` | elementwise |
 template <class T> struct tensor_traits;
 
 template <class T> using per_sample_t = typename tensor_traits<T>::per_sample;
@@ -176,8 +176,10 @@ concept image_tensor = tensor<T> &&
 ///
 /// | member | meaning |
 /// |---|---|
-/// | `least_squares(rows, columns, A, b, cutoff)` | minimum-norm x of min \|A x - b\|, singular values below
-/// cutoff times the largest taken as 0 | | `eigenvalues(n, A)` | the n complex eigenvalues, in any order |
+/// | `least_squares(rows, columns, A, b, cutoff)` | x of smallest norm that minimises the norm of A x - b |
+/// | `eigenvalues(n, A)` | the n complex eigenvalues, in any order |
+///
+/// `least_squares` takes singular values below cutoff times the largest as 0.
 template <class T> struct dense_algebra;
 
 template <class T>

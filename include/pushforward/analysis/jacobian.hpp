@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,8 +45,8 @@ struct dense_jacobian_options {
 };
 
 /// J of one sample of an estimate, column by column: column j is the jvp of the j-th unit vector. One pass a
-/// column, plus one for each batch of columns. Waits for the device. \throws bad_option for a batch of 0 or a
-/// sample that is not there
+/// column. Waits for the device.
+/// \throws bad_option for a batch of 0 or a sample that is not there
 template <class Model>
 dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tensor_type>& at,
                             std::size_t sample = 0, const dense_jacobian_options& options = {}) {
@@ -57,20 +58,25 @@ dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tenso
     throw bad_option("dense_jacobian: sample " + std::to_string(sample) + " of a batch of " +
                      std::to_string(s.samples()));
   const std::size_t n = s.sample_elements();
-  const auto everything = traits::elements(at.x);
-  const std::span<const double> x = std::span(everything).subspan(sample * n, n);
+  const auto all_x = traits::elements(at.x), all_x0 = traits::elements(at.x0);
+  const auto x = std::span(all_x).subspan(sample * n, n), x0 = std::span(all_x0).subspan(sample * n, n);
 
   dense_matrix jacobian{n, std::vector<double>(n * n)};
   for (std::size_t first = 0; first < n; first += options.batch) {
     const std::size_t columns = std::min(options.batch, n - first);
     shape batch_shape = s;
     batch_shape[0] = columns;
-    std::vector<double> points(columns * n), units(columns * n, 0.0);
+    std::vector<double> points, clean, units(columns * n, 0.0);
     for (std::size_t c = 0; c < columns; ++c) {
-      std::copy(x.begin(), x.end(), points.begin() + static_cast<std::ptrdiff_t>(c * n));
+      points.insert(points.end(), x.begin(), x.end());
+      clean.insert(clean.end(), x0.begin(), x0.end());
       units[c * n + first + c] = 1.0;
     }
-    const auto here = m.evaluate(traits::from_elements(at.x, batch_shape, points), at.t);
+    const estimate<T> here{traits::from_elements(at.x, batch_shape, points),
+                           traits::from_elements(at.x, batch_shape, clean),
+                           at.t,
+                           at.c,
+                           {}};
     const auto images =
         traits::elements(m.jvp(here, traits::from_elements(at.x, batch_shape, units), options.probe));
     for (std::size_t c = 0; c < columns; ++c)

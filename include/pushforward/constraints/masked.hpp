@@ -17,9 +17,9 @@ public:
   /// \param target y; its values where the mask is 0 are not looked at, and need not be finite
   /// \param mask m, of target's shape
   /// \param noise_level standard deviation of the noise in the known elements, in units of x0
-  /// \throws shape_mismatch; bad_option for a mask with values other than 0 and 1, a known element that is
-  /// not finite,
-  ///         or a bad noise level
+  /// \throws shape_mismatch where target and mask differ in shape
+  /// \throws bad_option for a mask with values other than 0 and 1, a known element that is not finite, or a
+  ///         bad noise level
   masked(const T& target, T mask, double noise_level = 0.0) : mask_{std::move(mask)}, target_{mask_} {
     using traits = tensor_traits<T>;
     const shape s = traits::shape_of(target);

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,22 +33,20 @@ public:
     std::vector<double> radius;
     for (double m : measurements) radius.push_back(std::sqrt(m) * noise_level);
     radius_ = tensor_traits<T>::from_values(like, radius);
-    empty_ = false;
   }
 
   /// r' of above.
   T shrink(T r) const {
     using traits = tensor_traits<T>;
-    if (empty_) return r;
+    if (!radius_) return r;
     const auto norm = traits::square_root(traits::dot(r, r));
-    const auto excess = traits::clamp(traits::combine(1.0, norm, -1.0, radius_), 0.0,
+    const auto excess = traits::clamp(traits::combine(1.0, norm, -1.0, *radius_), 0.0,
                                       std::numeric_limits<double>::infinity());
     return traits::scale(traits::ratio(excess, norm), std::move(r));
   }
 
 private:
-  per_sample_t<T> radius_{};
-  bool empty_ = true;
+  std::optional<per_sample_t<T>> radius_; // absent without noise
 };
 
 namespace detail {

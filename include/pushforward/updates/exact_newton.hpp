@@ -5,6 +5,8 @@
 #include <pushforward/analysis/jacobian.hpp>
 #include <pushforward/concepts.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,8 +23,9 @@ struct exact_newton {
   void check() const {
     if (!(cutoff >= 0.0 && cutoff < 1.0))
       throw bad_option("exact_newton: cutoff is " + std::to_string(cutoff) + ", but must lie in [0, 1)");
-    if (!(probe >= 0.0))
-      throw bad_option("exact_newton: probe is " + std::to_string(probe) + ", but must not be negative");
+    if (!(std::isfinite(probe) && probe >= 0.0))
+      throw bad_option("exact_newton: probe is " + std::to_string(probe) +
+                       ", but must be positive, or 0 for automatic");
     if (batch == 0) throw bad_option("exact_newton: batch is 0");
   }
 
