@@ -286,4 +286,19 @@ public:
   }
 };
 
+/// Forward, backward and in forward mode.
+template <class Backend, class Path> class complete_mixture : public differentiable_mixture<Backend, Path> {
+public:
+  using T = typename Backend::tensor;
+  using differentiable_mixture<Backend, Path>::differentiable_mixture;
+
+  T jvp(const T& x, double model_time, const T& v) const {
+    this->calls_->forward_mode += this->samples(x);
+    const auto c = this->at(model_time);
+    return this->each_sample(x, v, [&](std::span<const double> point, std::span<const double> w) {
+      return this->product(point, w, c.first, c.second);
+    });
+  }
+};
+
 } // namespace testing_support
