@@ -94,12 +94,16 @@ void check_code(const fs::path& root, const fs::path& page, const lines& text) {
 
 void check_links(const fs::path& page, const lines& text) {
   static const std::regex link(R"(\]\(([^)#\s]+)(#[^)]*)?\))");
-  for (std::size_t i = 0; i < text.size(); ++i)
+  bool code = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i].starts_with("```")) code = !code;
+    if (code) continue;
     for (std::sregex_iterator at(text[i].begin(), text[i].end(), link), end; at != end; ++at) {
       const std::string target = (*at)[1];
       if (target.find("://") == std::string::npos && !fs::exists(page.parent_path() / target))
         fault(page, i, "the link leads nowhere: " + target);
     }
+  }
 }
 
 /// Pages that a header's message or comment names.
