@@ -19,7 +19,7 @@ using network = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& 
 struct denoiser_options {
   prediction_type prediction = prediction_type::epsilon;
   c10::ScalarType compute = c10::ScalarType::Float; ///< type the network is fed and computes in
-  std::optional<c10::Device> device;                ///< where the network lives; x's own device if absent
+  std::optional<c10::Device> device{};              ///< where the network lives; x's own device if absent
 };
 
 /// A network that is only run forward: no gradient is ever recorded.
