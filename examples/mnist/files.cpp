@@ -23,10 +23,10 @@ void write_whole(const fs::path& path, const std::function<void(const fs::path&)
   try {
     write(temporary);
     const int fd = ::open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-      ::fsync(fd);
-      ::close(fd);
-    }
+    const bool flushed = fd >= 0 && ::fsync(fd) == 0;
+    const std::string reason = std::strerror(errno);
+    if (fd >= 0) ::close(fd);
+    if (!flushed) throw pushforward::bad_file(path.string() + ": cannot be written (" + reason + ")");
     fs::rename(temporary, path);
   } catch (const fs::filesystem_error& e) {
     fs::remove(temporary, fault);

@@ -4,6 +4,8 @@
 #include "data.hpp"
 #include "files.hpp"
 #include "networks.hpp"
+#include "png.hpp"
+#include "samples.hpp"
 #include "weights.hpp"
 
 #include <pushforward/error.hpp>
@@ -21,6 +23,7 @@
 #include <iostream>
 #include <numbers>
 #include <sstream>
+#include <vector>
 
 namespace {
 
@@ -190,20 +193,30 @@ public:
     return sum;
   }
 
+  /// Puts the averaged weights in the network, for good.
+  void use_averages() {
+    const c10::NoGradGuard no_grad;
+    std::size_t i = 0;
+    for (auto& [name, value] : networks_->of(options_.task).all()) value.copy_(average_[i++]);
+  }
+
   /// Shift and scale that give the VAE's latents mean 0 and standard deviation 1.
   void measure_latents() {
     const c10::NoGradGuard no_grad;
-    auto& weights = networks_->of(options_.task).all();
+    use_averages();
+    std::vector<at::Tensor> parts;
+    for (const auto& part : images_.split(1000)) parts.push_back(networks_->autoencoder.moments(part).first);
+    const at::Tensor latents = at::cat(parts);
     std::size_t i = 0;
-    for (auto& [name, value] : weights) value.copy_(average_[i++]);
-    const auto mean = networks_->autoencoder.moments(images_).first;
-    i = 0;
-    for (auto& [name, value] : weights) {
-      if (name == "latent.shift") average_[i].fill_(mean.mean().item<double>());
-      if (name == "latent.scale") average_[i].fill_(1.0 / mean.std().item<double>());
+    for (auto& [name, value] : networks_->of(options_.task).all()) {
+      if (name == "latent.shift") average_[i].fill_(latents.mean().item<double>());
+      if (name == "latent.scale") average_[i].fill_(1.0 / latents.std().item<double>());
       value.copy_(average_[i++]);
     }
   }
+
+  const networks& trained() const { return *networks_; }
+  const at::Tensor& held_images() const { return held_images_; }
 
   void save() {
     torch::serialize::OutputArchive archive, optimizer;
@@ -319,6 +332,26 @@ private:
   std::int64_t step_ = 0;
 };
 
+pushforward::prediction_type prediction_of(const std::string& task) {
+  return task == "flow" ? pushforward::prediction_type::flow : pushforward::prediction_type::epsilon;
+}
+
+/// 64 plain samples of a generating task, in pixels.
+at::Tensor samples_of(const std::string& task, const networks& n) {
+  const c10::NoGradGuard no_grad;
+  if (task == "latent_ddpm")
+    return n.autoencoder.decode(mnist::plain_samples(n.denoiser, prediction_of(task), 64, 4, 8));
+  return mnist::plain_samples(n.denoiser, prediction_of(task), 64, 1, 32);
+}
+
+/// What a finished network makes, to look at: nothing for the judge.
+void write_sheet(const fs::path& path, const std::string& task, const networks& n,
+                 const at::Tensor& held_out) {
+  if (task == "judge") return;
+  mnist::write_png(path, task == "vae" ? mnist::reconstruction_sheet(n.autoencoder, held_out.slice(0, 0, 64))
+                                       : mnist::square_sheet(samples_of(task, n)));
+}
+
 int train(const options& o) {
   if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0))
     throw bad_option("--steps, --batch, --every and --rate must be positive");
@@ -358,6 +391,8 @@ int train(const options& o) {
     report();
   else
     run.save();
+  run.use_averages();
+  write_sheet(o.folder / (o.task + ".png"), o.task, run.trained(), run.held_images());
   return 0;
 }
 
@@ -366,15 +401,58 @@ void export_weights(const std::string& task, const fs::path& folder, const fs::p
   networks n(task);
   auto& weights = n.of(task);
   read_averages(folder / (task + ".ckpt"), weights);
-  std::map<std::string, std::string> facts{{"task", task}, {"command", "pushforward_mnist_train all"}};
-  if (task == "ddpm" || task == "latent_ddpm")
-    facts["prediction"] = "epsilon",
+  const std::map<std::string, std::string> architectures{
+      {"judge", "classifier, 1 x 32 x 32 -> 10 logits"},
+      {"ddpm", "unet, 1 x 32 x 32, patch 2, widths 48 96 120"},
+      {"vae", "vae, 1 x 32 x 32 <-> 4 x 8 x 8; latents are (mean - latent.shift) * latent.scale"},
+      {"latent_ddpm", "unet, 4 x 8 x 8, patch 1, widths 80 136"},
+      {"flow", "unet, 1 x 32 x 32, patch 2, widths 48 96 120"}};
+  std::map<std::string, std::string> facts{{"task", task},
+                                           {"architecture", architectures.at(task)},
+                                           {"images", "MNIST in the middle of 32 x 32, paper -1, ink 1"}};
+  if (task == "ddpm" || task == "latent_ddpm") {
+    facts["prediction"] = "epsilon";
     facts["path"] = "variance preserving, betas linear 1e-4..2e-2, T = 1000, time 1..1000";
-  if (task == "flow") facts["prediction"] = "flow", facts["path"] = "rectified flow, time 1000 sigma";
+  } else if (task == "flow") {
+    facts["prediction"] = "flow";
+    facts["path"] = "rectified flow, time 1000 sigma";
+  }
   std::ifstream log(folder / (task + ".jsonl"));
   for (std::string line; std::getline(log, line);) facts["training"] = line;
   mnist::write_weights(to / (task + ".safetensors"), weights, facts);
   std::cerr << "wrote " << (to / (task + ".safetensors")).string() << '\n';
+}
+
+/// Sheets of exported weights, and what the judge says of them: files and lines for docs/training.md.
+void show_weights(const std::vector<std::string>& tasks, const fs::path& weights, const fs::path& data,
+                  const fs::path& to) {
+  const c10::NoGradGuard no_grad;
+  const auto set = mnist::to_tensors(mnist::read_digits(data));
+  const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
+  const at::Tensor images = set.images.slice(0, first), labels = set.labels.slice(0, first);
+  for (const auto& task : tasks) {
+    networks n(task);
+    mnist::read_weights(weights / (task + ".safetensors"), n.of(task));
+    if (task != "judge") mnist::read_weights(weights / "judge.safetensors", n.judge.weights());
+    if (task == "latent_ddpm") mnist::read_weights(weights / "vae.safetensors", n.autoencoder.weights());
+    write_sheet(to / ("samples_" + task + ".png"), task, n, images);
+    std::cout << task << ": ";
+    if (task == "judge") {
+      const auto right = at::argmax(n.judge(images), 1).eq(labels).sum().item<std::int64_t>();
+      std::cout << "right on " << right << " of " << images.size(0) << " held-out digits\n";
+    } else if (task == "vae") {
+      const auto back = n.autoencoder.decode(n.autoencoder.encode(images));
+      const auto right = at::argmax(n.judge(back), 1).eq(labels).sum().item<std::int64_t>();
+      std::cout << "mean squared error of held-out digits " << (back - images).square().mean().item<double>()
+                << ", the judge is right on " << right << " of " << images.size(0) << '\n';
+    } else {
+      const auto [sure, digit] = at::softmax(n.judge(samples_of(task, n)), 1).max(1);
+      std::cout << "the judge is over 0.9 sure of " << sure.gt(0.9).sum().item<std::int64_t>()
+                << " of 64 samples; of each digit 0 to 9:";
+      for (std::int64_t d = 0; d < 10; ++d) std::cout << ' ' << digit.eq(d).sum().item<std::int64_t>();
+      std::cout << '\n';
+    }
+  }
 }
 
 } // namespace
@@ -412,6 +490,16 @@ int main(int argc, char** argv) {
   exported->add_option("tasks", which, "which ones (default: all)");
   exported->add_option("--folder", folder, "checkpoints")->capture_default_str();
   exported->add_option("--out", out, "where the weights go")->capture_default_str();
+  auto* shown =
+      app.add_subcommand("samples", "draw what exported weights make, and have the judge look at it");
+  fs::path weights = "weights", pictures = ".";
+  shown->add_option("tasks", which, "which ones (default: all)");
+  shown->add_option("--weights", weights, "folder with the exported weights")->capture_default_str();
+  shown->add_option("--data", data, "folder with MNIST's IDX files")->required();
+  shown->add_option("--out", pictures, "where samples_*.png go")->capture_default_str();
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return std::string("pushforward_mnist_train: ") + e.what() + " (--help lists the options)\n";
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -419,6 +507,16 @@ int main(int argc, char** argv) {
   }
 
   return mnist::run_program("pushforward_mnist_train", [&] {
+    const auto known = [&](const std::string& task) {
+      if (std::find(tasks.begin(), tasks.end(), task) == tasks.end())
+        throw bad_option("no network is called " + task +
+                         "; there are judge, ddpm, vae, latent_ddpm and flow");
+    };
+    std::for_each(which.begin(), which.end(), known);
+    if (shown->parsed()) {
+      show_weights(which, weights, data, pictures);
+      return 0;
+    }
     mnist::catch_interrupts();
     const auto with_folders = [&](const std::string& task) {
       options o = given[task];
@@ -428,11 +526,7 @@ int main(int argc, char** argv) {
       return o;
     };
     if (exported->parsed()) {
-      for (const auto& task : which) {
-        if (std::find(tasks.begin(), tasks.end(), task) == tasks.end())
-          throw bad_option("no network is called " + task);
-        export_weights(task, folder, out);
-      }
+      for (const auto& task : which) export_weights(task, folder, out);
       return 0;
     }
     if (all->parsed()) {

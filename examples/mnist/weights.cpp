@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <sstream>
+#include <system_error>
 
 namespace mnist {
 
@@ -38,6 +39,9 @@ void write_weights(const std::filesystem::path& path, const parameters& weights,
                    const std::map<std::string, std::string>& metadata) {
   std::vector<std::pair<std::string, at::Tensor>> halves;
   for (const auto& [name, value] : weights.all()) halves.emplace_back(name, value.detach().to(at::kHalf));
+  std::error_code fault;
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), fault);
+  if (fault) throw bad_file(path.parent_path().string() + ": cannot be made (" + fault.message() + ")");
   pushforward::libtorch::write_tensors(path, halves, metadata);
 }
 
