@@ -37,7 +37,8 @@ class not_finite : public error {
 public:
   /// \param what_is what was not finite ("clean estimate", "error of the constraint", ...)
   /// \param step time step, from 0
-  /// \param iteration inner iteration, from 0; the evaluation that opens a time step counts as iteration 0
+  /// \param iteration inner iteration, from 0; an estimate belongs to the iteration that it opens, the one
+  ///        after the last of K iterations to iteration K
   not_finite(const std::string& what_is, std::size_t step, std::size_t iteration)
       : error("the " + what_is + " is not finite at step " + std::to_string(step) + ", iteration " +
               std::to_string(iteration) +

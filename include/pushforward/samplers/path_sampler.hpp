@@ -15,8 +15,7 @@ namespace pushforward {
 /// Where a grid starts and in how many steps it reaches the clean end.
 struct time_grid_options {
   std::size_t steps = 20;
-  double start = 1.0; ///< fraction of the way to noise at which the grid starts, in (0, 1]; below 1 as for
-                      ///< image-to-image
+  double start = 1.0; ///< fraction of the way to noise where the grid starts, in (0, 1]
 };
 
 /// steps + 1 times, equally spaced in the path's own fraction: time_at(start (1 - i / steps)).
@@ -31,8 +30,9 @@ template <path Path> std::vector<double> time_grid(const Path& p, const time_gri
     const double left = static_cast<double>(options.steps - i) / static_cast<double>(options.steps);
     times.push_back(p.time_at(options.start * left));
     if (i > 0 && !(times[i] < times[i - 1]))
-      throw bad_option("steps is " + std::to_string(options.steps) +
-                       ", but the path does not have so many distinct times: use fewer steps");
+      throw bad_option(
+          "steps is " + std::to_string(options.steps) + " and start " + std::to_string(options.start) +
+          ", but the path does not have so many distinct times: use fewer steps or a larger start");
   }
   return times;
 }
