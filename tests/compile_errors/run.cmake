@@ -1,7 +1,12 @@
 # cmake -D COMPILER=<path> -D PROGRAM=<file> -D INCLUDE=<folder;folder> -P run.cmake: compiles the program, and compares
 # the errors with those its comments `// error: <text>` announce.
 list(TRANSFORM INCLUDE PREPEND -I)
-execute_process(COMMAND ${COMPILER} -std=c++20 -fsyntax-only ${INCLUDE} ${PROGRAM}
+set(options "")
+execute_process(COMMAND ${COMPILER} --version OUTPUT_VARIABLE version)
+if(version MATCHES clang)
+  set(options -ferror-limit=0) # it would stop after 20
+endif()
+execute_process(COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20 -fsyntax-only ${options} ${INCLUDE} ${PROGRAM}
   RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
 
 # Lines with brackets or semicolons would not survive as items of a CMake list.
