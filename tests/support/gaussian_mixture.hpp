@@ -185,7 +185,7 @@ public:
   T predict(const T& x, double model_time) const {
     calls_->forward += samples(x);
     const auto [a, s] = at(model_time);
-    return each_sample(x, x, [&](std::span<const double> point, std::span<const double>) {
+    return each_sample(x, x, [&, a = a, s = s](std::span<const double> point, std::span<const double>) {
       const vector x0 = prior_->clean(point, a, s);
       return output(point, x0, a, s);
     });
