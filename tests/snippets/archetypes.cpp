@@ -52,7 +52,8 @@ struct constraint {
 };
 static_assert(pf::constraint<constraint, tensor>);
 //! [constraint]
-static_assert(pf::constraint<decltype([](const tensor& x0) { return constraint{}(x0); }), tensor>);
+inline constexpr auto function = [](const tensor& x0) { return constraint{}(x0); };
+static_assert(pf::constraint<decltype(function), tensor>);
 
 //! [sampler]
 struct sampler {
