@@ -1,10 +1,21 @@
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/noise/philox_normal.hpp>
 
-#include <ATen/ATen.h>
+#include <ATen/ops/addcmul.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_eigvals.h>
+#include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/view_as_real.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
-#include <cmath>
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -24,15 +35,25 @@ std::vector<std::int64_t> sizes_of(const shape& s) {
 void require_same_sizes(const at::Tensor& x, const at::Tensor& y) {
   if (x.sizes() != y.sizes())
     detail::require_same_shape("the second tensor", traits::shape_of(y), traits::shape_of(x));
+  if (x.device() != y.device())
+    throw shape_mismatch("the tensors are on " + x.device().str() + " and " + y.device().str() +
+                         ": bring both to the same device");
   if (x.scalar_type() != y.scalar_type())
     throw shape_mismatch(std::string("the tensors have types ") + c10::toString(x.scalar_type()) + " and " +
                          c10::toString(y.scalar_type()) + ": bring both to the same type");
 }
 
-/// Whether x's buffer may be written to: nobody else can see it.
+/// Whether x's buffer may be written to: nobody else can see it. Memory that libtorch did not allocate
+/// (from_blob, a mapped file) has an owner elsewhere; its storage is one that cannot be resized.
 bool is_ours(const at::Tensor& x) {
-  return x.use_count() == 1 && x.storage().use_count() == 1 && !x.requires_grad() && !x.is_inference() &&
-         x.is_non_overlapping_and_dense();
+  return x.use_count() == 1 && x.storage().use_count() == 1 && x.storage().resizable() &&
+         !x.requires_grad() && !x.is_inference() && x.is_non_overlapping_and_dense();
+}
+
+/// A tensor of the host on a device, without waiting for it where that can be had.
+at::Tensor moved_to(const at::Device& device, const at::Tensor& host) {
+  if (device.is_cuda()) return host.pin_memory().to(device, /*non_blocking=*/true);
+  return host.to(device);
 }
 
 c10::ScalarType scalar_type_on(const at::Device& device) {
@@ -49,10 +70,11 @@ at::Tensor spread(const per_sample& p, const at::Tensor& x) {
   return p.value.to(x.scalar_type()).view(sizes);
 }
 
+/// One row for each sample, whatever the memory format.
 at::Tensor flat(const at::Tensor& x) { return x.reshape({x.size(0), -1}); }
 
 at::Tensor scaled(double a, at::Tensor x) {
-  if (a == 1.0) return x;
+  if (a == 1.0 && !x.requires_grad()) return x;
   return is_ours(x) ? x.mul_(a) : x.mul(a);
 }
 
@@ -78,7 +100,7 @@ template <class A, class B> at::Tensor combined(const A& a, at::Tensor x, const 
 }
 
 per_sample zero_where_zero(const at::Tensor& quotient, const at::Tensor& denominator) {
-  return {quotient.masked_fill(denominator == 0, 0.0)};
+  return {quotient.masked_fill(denominator.eq(0), 0.0)};
 }
 
 at::Tensor host_matrix(std::size_t rows, std::size_t columns, std::span<const double> a) {
@@ -91,6 +113,23 @@ at::Tensor host_matrix(std::size_t rows, std::size_t columns, std::span<const do
   return m;
 }
 
+at::Tensor finite_matrix(const char* what, std::size_t rows, std::size_t columns, std::span<const double> a) {
+  at::Tensor m = host_matrix(rows, columns, a);
+  if (!traits::all_finite(m))
+    throw error(std::string(what) + " holds a value that is not finite: look at the denoiser's output");
+  return m;
+}
+
+/// f(), with what LAPACK complains of as an error of ours.
+template <class F> auto solved(const char* what, F f) {
+  const c10::NoGradGuard no_grad;
+  try {
+    return f();
+  } catch (const c10::Error& e) {
+    throw error(std::string(what) + ": " + e.what_without_backtrace());
+  }
+}
+
 } // namespace
 
 shape traits::shape_of(const at::Tensor& x) {
@@ -100,6 +139,8 @@ shape traits::shape_of(const at::Tensor& x) {
         std::string("a tensor of type ") + c10::toString(x.scalar_type()) +
         ": the loop's tensors are float32 or float64; convert it with .to(at::kFloat), and let the "
         "denoiser's compute type be half");
+  if (x.layout() != at::kStrided)
+    throw shape_mismatch("a tensor that is not dense: bring it to the strided layout with .to_dense()");
   return shape(x.sizes().begin(), x.sizes().end());
 }
 
@@ -146,13 +187,14 @@ per_sample traits::max_abs(const at::Tensor& x) {
 per_sample traits::dot(const at::Tensor& x, const at::Tensor& y) {
   const c10::NoGradGuard no_grad;
   require_same_sizes(x, y);
-  return {at::sum(flat(x).mul(flat(y)), at::IntArrayRef{1}, false, scalar_type_on(x.device()))};
+  const at::Tensor first = flat(x).to(scalar_type_on(x.device())); // products in the type of the sum
+  return {at::sum(first.mul(flat(y)), at::IntArrayRef{1})};
 }
 
 bool traits::all_finite(const at::Tensor& x) {
   const c10::NoGradGuard no_grad;
   // a sum of v - v is 0, and NaN where a v is NaN or infinite
-  return at::sum(x - x).item<double>() == 0.0;
+  return x.sub(x).sum().item<double>() == 0.0;
 }
 
 at::Tensor traits::normal(const at::Tensor& x, const noise_key& key) {
@@ -164,7 +206,7 @@ at::Tensor traits::normal(const at::Tensor& x, const noise_key& key) {
     noise::fill_normal(std::span(z.mutable_data_ptr<double>(), n), sample, key);
   else
     noise::fill_normal(std::span(z.mutable_data_ptr<float>(), n), sample, key);
-  return z.to(x.device());
+  return moved_to(x.device(), z);
 }
 
 at::Tensor traits::concatenate(const at::Tensor& x, const at::Tensor& y) {
@@ -195,7 +237,7 @@ at::Tensor traits::from_elements(const at::Tensor& like, const shape& s, std::sp
     throw shape_mismatch(std::to_string(values.size()) + " values for a tensor of shape " + to_string(s));
   at::Tensor host = at::empty(sizes_of(s), at::kDouble);
   std::copy(values.begin(), values.end(), host.mutable_data_ptr<double>());
-  return host.to(like.device(), like.scalar_type());
+  return moved_to(like.device(), host.to(like.scalar_type()));
 }
 
 per_sample traits::fill(const at::Tensor& x, double c) {
@@ -210,7 +252,7 @@ per_sample traits::from_values(const at::Tensor& x, std::span<const double> valu
                          std::to_string(x.size(0)) + " samples");
   at::Tensor host = at::empty({x.size(0)}, at::kDouble);
   std::copy(values.begin(), values.end(), host.mutable_data_ptr<double>());
-  return {host.to(x.device(), scalar_type_on(x.device()))};
+  return {moved_to(x.device(), host.to(scalar_type_on(x.device())))};
 }
 
 std::vector<double> traits::values(const per_sample& p) { return elements(p.value); }
@@ -247,13 +289,13 @@ per_sample traits::clamp(const per_sample& p, double low, double high) {
 
 traits::axis_map traits::make_axis_map(const at::Tensor& like, const axis_matrix& m) {
   const c10::NoGradGuard no_grad;
-  return {host_matrix(m.rows, m.columns, m.values).to(like.device(), like.scalar_type())};
+  return {moved_to(like.device(), host_matrix(m.rows, m.columns, m.values).to(like.scalar_type()))};
 }
 
 at::Tensor traits::along_axis(const axis_map& map, const at::Tensor& x, std::size_t axis) {
   const c10::NoGradGuard no_grad;
   const auto dimension = x.dim() - 1 - static_cast<std::int64_t>(axis);
-  if (dimension < 0 || x.size(dimension) != map.matrix.size(1))
+  if (dimension < 1 || x.size(dimension) != map.matrix.size(1))
     throw shape_mismatch("a matrix with " + std::to_string(map.matrix.size(1)) +
                          " columns cannot act on axis " + std::to_string(axis) + " from the end of " +
                          to_string(shape_of(x)));
@@ -265,22 +307,26 @@ at::Tensor traits::along_axis(const axis_map& map, const at::Tensor& x, std::siz
 std::vector<double> dense_algebra<at::Tensor>::least_squares(std::size_t rows, std::size_t columns,
                                                              std::span<const double> a,
                                                              std::span<const double> b, double cutoff) {
-  const c10::NoGradGuard no_grad;
-  const auto [u, s, vt] = at::linalg_svd(host_matrix(rows, columns, a), false);
-  const auto kept = s > cutoff * s.max();
-  const auto inverse = at::where(kept, s.reciprocal(), at::zeros_like(s));
-  const auto x = at::matmul(vt.t(), inverse * at::matmul(u.t(), host_matrix(rows, 1, b).squeeze(1)));
-  return traits::elements(x);
+  const at::Tensor left = finite_matrix("the matrix of the least squares", rows, columns, a);
+  const at::Tensor right = finite_matrix("the right side of the least squares", rows, 1, b);
+  if (rows == 0 || columns == 0) return std::vector<double>(columns, 0.0);
+  return solved("least squares", [&] {
+    const auto [u, s, vt] = at::linalg_svd(left, false);
+    const at::Tensor inverse = s.reciprocal().masked_fill_(s.le(s.max().mul(cutoff)), 0.0);
+    return traits::elements(at::matmul(vt.t(), at::matmul(u.t(), right).squeeze(1).mul(inverse)));
+  });
 }
 
 std::vector<std::complex<double>> dense_algebra<at::Tensor>::eigenvalues(std::size_t n,
                                                                          std::span<const double> a) {
-  const c10::NoGradGuard no_grad;
-  const auto values = at::view_as_real(at::linalg_eigvals(host_matrix(n, n, a))).contiguous();
-  const double* v = values.const_data_ptr<double>();
-  std::vector<std::complex<double>> result;
-  for (std::size_t i = 0; i < n; ++i) result.emplace_back(v[2 * i], v[2 * i + 1]);
-  return result;
+  const at::Tensor matrix = finite_matrix("the matrix of the eigenvalues", n, n, a);
+  return solved("eigenvalues", [&] {
+    const at::Tensor values = at::view_as_real(at::linalg_eigvals(matrix)).contiguous();
+    const double* v = values.const_data_ptr<double>();
+    std::vector<std::complex<double>> result;
+    for (std::size_t i = 0; i < n; ++i) result.emplace_back(v[2 * i], v[2 * i + 1]);
+    return result;
+  });
 }
 
 } // namespace pushforward

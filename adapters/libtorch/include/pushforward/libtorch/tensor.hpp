@@ -17,14 +17,15 @@ namespace pushforward {
 /// State is float32 or float64; compute types of the network are the denoiser wrapper's business. Per-sample
 /// scalars are `at::Tensor`s of shape [N] on the same device, in float64 where the device has it. Only
 /// `elements`, `values` and `all_finite` wait for the device. Nothing is recorded for autograd. A buffer is
-/// written to only when its handle was moved in and nobody else holds it.
+/// written to only when its handle was moved in, nobody else holds it or a view of it, and libtorch allocated
+/// it (not so with from_blob). Any strides and memory format will do.
 template <> struct tensor_traits<at::Tensor> {
   /// One real number per sample, shape [N].
   struct per_sample {
     at::Tensor value;
   };
 
-  /// \throws shape_mismatch for an undefined tensor or one of other type than float32 and float64
+  /// \throws shape_mismatch for a tensor that is undefined, sparse, or of other type than float32 and float64
   static shape shape_of(const at::Tensor& x);
   static at::Tensor zeros(const at::Tensor& x);
 
@@ -63,7 +64,9 @@ template <> struct tensor_traits<at::Tensor> {
   static at::Tensor along_axis(const axis_map& map, const at::Tensor& x, std::size_t axis);
 };
 
-/// By LAPACK or MAGMA, whichever libtorch was built with: on the host, in float64.
+/// By libtorch's LAPACK, on the host, in float64.
+/// \throws shape_mismatch for matrices of other sizes than said; error for values that are not finite, and
+/// where LAPACK's iteration does not converge
 template <> struct dense_algebra<at::Tensor> {
   static std::vector<double> least_squares(std::size_t rows, std::size_t columns, std::span<const double> a,
                                            std::span<const double> b, double cutoff);
