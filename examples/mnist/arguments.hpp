@@ -1,0 +1,43 @@
+#pragma once
+/// \file
+/// The command line that the programs share.
+
+#include "steering.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+namespace mnist {
+
+struct arguments {
+  model_kind model = model_kind::ddpm;
+  std::filesystem::path weights;
+  std::filesystem::path data;
+  std::int64_t first = 0;
+  std::int64_t batch = 1;
+  std::filesystem::path out;
+  steering_options steering;
+};
+
+/// --model, --weights, --data, --first, --seed.
+void add_model_options(CLI::App& app, arguments& a);
+/// --policy, --step-size, --steps, --K and the other options of a run.
+void add_steering_options(CLI::App& app, arguments& a);
+/// Of those alone that say how the sampler goes: --steps, --start, --eta, --one-step-beta, --renoise.
+void add_sampling_options(CLI::App& app, arguments& a);
+
+/// Words for the policies, as on the command line.
+const std::map<std::string, policy_kind>& policies();
+
+/// Thrown by a program that Ctrl-C ended before it had anything to write.
+struct stopped_early {};
+
+/// Parses and runs; a bad command line, like anything thrown, is one line on standard error and status 2.
+int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program);
+
+} // namespace mnist
