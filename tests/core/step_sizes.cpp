@@ -35,7 +35,7 @@ TEST_CASE("linear_decay goes from its first to its last value on a line") {
   CHECK(d.at(4, 5) == Approx(0.1));
   CHECK(d.at(1, 2) == Approx(0.1));
   CHECK(d.at(0, 1) == 0.5);
-  for (std::size_t k : {0, 3, 9}) CHECK(constant_rate(0.2).at(k, 10) == 0.2);
+  for (std::size_t k : {0U, 3U, 9U}) CHECK(constant_rate(0.2).at(k, 10) == 0.2);
 }
 
 TEMPLATE_LIST_TEST_CASE("infinity_norm: the largest change is the rate, and no direction is no change", "",

@@ -114,7 +114,7 @@ int main() {
                                  pf::rectified_flow_euler(path), pf::masked<batch>(target, known),
                                  pf::update{pf::inexact_newton{}, pf::infinity_norm{.rate = {0.5, 0.02}}, 5});
   //! [use]
-  for (std::size_t i : {0, 1, 3, 4})
+  for (std::size_t i : {0U, 1U, 3U, 4U})
     if (!(std::abs(result.x.values[i] - target.values[i]) < 0.1)) return std::puts("off the target"), 1;
   return result.passes.forward == 440 ? 0 : 1;
 }
