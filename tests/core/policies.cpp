@@ -149,6 +149,41 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(max_abs(errors(exact_newton{.cutoff = 0.0}, 1.0).second) <= 100.0 * TestType::probe_tolerance);
 }
 
+namespace {
+
+/// x0 = x, and remembers the last point where it was asked.
+template <class Backend> struct remembering {
+  using T = typename Backend::tensor;
+  prediction_type prediction = prediction_type::sample;
+  mutable vector asked{};
+
+  T predict(const T& x, double) const {
+    asked = elements(x);
+    return x;
+  }
+};
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("a policy probes as far from x as it is told", "", backends) {
+  const remembering<TestType> net;
+  const vector x(samples * n, 0.0);
+  vector e(samples * n, 0.0);
+  e[1] = -8.0;
+  e[4] = 0.25;
+  const auto farthest = [&](auto policy) {
+    direction_of<TestType>(policy, net, x, e);
+    return max_abs(net.asked);
+  };
+  for (double probe : {0.125, 0.5}) {
+    CHECK(farthest(inexact_newton{probe}) == Approx(probe));
+    CHECK(farthest(vae_newton{.probe = probe}) == Approx(probe));
+    if constexpr (has_dense_algebra<typename TestType::tensor>)
+      CHECK(farthest(exact_newton{.probe = probe}) == Approx(probe));
+  }
+  CHECK(farthest(inexact_newton{}) == Approx(0.005));
+}
+
 TEMPLATE_LIST_TEST_CASE("exact Newton is not made for a tensor without dense algebra", "", backends) {
   using m = estimator<typename TestType::tensor, linear_denoiser<TestType>, rectified_flow>;
   CHECK(update_policy<exact_newton, m> == has_dense_algebra<typename TestType::tensor>);
