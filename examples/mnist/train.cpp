@@ -40,6 +40,7 @@ struct options {
   std::int64_t batch = 64;
   double rate = 1.5e-3;
   std::int64_t every = 250;
+  bool no_sheet = false;
 };
 
 /// What the shipped weights were made with: the defaults of each task.
@@ -344,13 +345,7 @@ at::Tensor samples_of(const std::string& task, const networks& n) {
   return mnist::plain_samples(n.denoiser, prediction_of(task), 64, 1, 32);
 }
 
-/// What a finished network makes, to look at: nothing for the judge.
-void write_sheet(const fs::path& path, const std::string& task, const networks& n,
-                 const at::Tensor& held_out) {
-  if (task == "judge") return;
-  mnist::write_png(path, task == "vae" ? mnist::reconstruction_sheet(n.autoencoder, held_out.slice(0, 0, 64))
-                                       : mnist::square_sheet(samples_of(task, n)));
-}
+bool generates(const std::string& task) { return task != "judge" && task != "vae"; }
 
 int train(const options& o) {
   if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0))
@@ -392,12 +387,18 @@ int train(const options& o) {
   else
     run.save();
   run.use_averages();
-  write_sheet(o.folder / (o.task + ".png"), o.task, run.trained(), run.held_images());
+  if (o.no_sheet) return 0;
+  const auto picture = o.folder / (o.task + ".png");
+  if (generates(o.task))
+    mnist::write_png(picture, mnist::square_sheet(samples_of(o.task, run.trained())));
+  else if (o.task == "vae")
+    mnist::write_png(
+        picture, mnist::reconstruction_sheet(run.trained().autoencoder, run.held_images().slice(0, 0, 64)));
   return 0;
 }
 
-/// Float16 weights of a finished training, with what they are.
-void export_weights(const std::string& task, const fs::path& folder, const fs::path& to) {
+/// The averaged weights of a training, with what they are.
+void export_weights(const std::string& task, const fs::path& folder, const fs::path& to, bool half = true) {
   networks n(task);
   auto& weights = n.of(task);
   read_averages(folder / (task + ".ckpt"), weights);
@@ -419,39 +420,45 @@ void export_weights(const std::string& task, const fs::path& folder, const fs::p
   }
   std::ifstream log(folder / (task + ".jsonl"));
   for (std::string line; std::getline(log, line);) facts["training"] = line;
-  mnist::write_weights(to / (task + ".safetensors"), weights, facts);
+  mnist::write_weights(to / (task + ".safetensors"), weights, facts, half);
   std::cerr << "wrote " << (to / (task + ".safetensors")).string() << '\n';
 }
 
-/// Sheets of exported weights, and what the judge says of them: files and lines for docs/training.md.
-void show_weights(const std::vector<std::string>& tasks, const fs::path& weights, const fs::path& data,
+/// One exported network: a sheet of what it makes, and a line of what the judge says of it.
+void show_weights(const std::string& task, const fs::path& weights, const mnist::digits& held_out,
                   const fs::path& to) {
   const c10::NoGradGuard no_grad;
-  const auto set = mnist::to_tensors(mnist::read_digits(data));
-  const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
-  const at::Tensor images = set.images.slice(0, first), labels = set.labels.slice(0, first);
-  for (const auto& task : tasks) {
-    networks n(task);
-    mnist::read_weights(weights / (task + ".safetensors"), n.of(task));
-    if (task != "judge") mnist::read_weights(weights / "judge.safetensors", n.judge.weights());
-    if (task == "latent_ddpm") mnist::read_weights(weights / "vae.safetensors", n.autoencoder.weights());
-    write_sheet(to / ("samples_" + task + ".png"), task, n, images);
-    std::cout << task << ": ";
-    if (task == "judge") {
-      const auto right = at::argmax(n.judge(images), 1).eq(labels).sum().item<std::int64_t>();
-      std::cout << "right on " << right << " of " << images.size(0) << " held-out digits\n";
-    } else if (task == "vae") {
-      const auto back = n.autoencoder.decode(n.autoencoder.encode(images));
-      const auto right = at::argmax(n.judge(back), 1).eq(labels).sum().item<std::int64_t>();
-      std::cout << "mean squared error of held-out digits " << (back - images).square().mean().item<double>()
-                << ", the judge is right on " << right << " of " << images.size(0) << '\n';
-    } else {
-      const auto [sure, digit] = at::softmax(n.judge(samples_of(task, n)), 1).max(1);
-      std::cout << "the judge is over 0.9 sure of " << sure.gt(0.9).sum().item<std::int64_t>()
-                << " of 64 samples; of each digit 0 to 9:";
-      for (std::int64_t d = 0; d < 10; ++d) std::cout << ' ' << digit.eq(d).sum().item<std::int64_t>();
-      std::cout << '\n';
-    }
+  networks n(task);
+  mnist::read_weights(weights / (task + ".safetensors"), n.of(task));
+  if (task != "judge") mnist::read_weights(weights / "judge.safetensors", n.judge.weights());
+  if (task == "latent_ddpm") mnist::read_weights(weights / "vae.safetensors", n.autoencoder.weights());
+
+  const auto count = [](const at::Tensor& is) { return is.sum().item<std::int64_t>(); };
+  const auto sure_of = [&](const at::Tensor& digits) {
+    return count(std::get<0>(at::softmax(n.judge(digits), 1).max(1)).gt(0.9));
+  };
+  const auto right_on = [&](const at::Tensor& digits) {
+    return count(at::argmax(n.judge(digits), 1).eq(held_out.labels));
+  };
+  const auto& images = held_out.images;
+  const auto picture = to / ("samples_" + task + ".png");
+  std::cout << task << ": ";
+  if (task == "judge") {
+    std::cout << "right on " << right_on(images) << " and over 0.9 sure of " << sure_of(images) << " of "
+              << images.size(0) << " held-out digits\n";
+  } else if (task == "vae") {
+    const at::Tensor back = n.autoencoder.decode(n.autoencoder.encode(images));
+    mnist::write_png(picture, mnist::reconstruction_sheet(n.autoencoder, images.slice(0, 0, 64)));
+    std::cout << "mean squared error of held-out digits " << (back - images).square().mean().item<double>()
+              << "; the judge is right on " << right_on(back) << " of " << images.size(0) << " decoded\n";
+  } else {
+    const at::Tensor samples = samples_of(task, n);
+    mnist::write_png(picture, mnist::square_sheet(samples));
+    const at::Tensor digit = at::argmax(n.judge(samples), 1);
+    std::cout << "the judge is over 0.9 sure of " << sure_of(samples) << " of " << samples.size(0)
+              << " samples; of each digit 0 to 9:";
+    for (std::int64_t d = 0; d < 10; ++d) std::cout << ' ' << count(digit.eq(d));
+    std::cout << '\n';
   }
 }
 
@@ -476,6 +483,7 @@ int main(int argc, char** argv) {
     sub->add_option("--batch", o.batch, "digits a step")->capture_default_str();
     sub->add_option("--rate", o.rate, "highest learning rate")->capture_default_str();
     sub->add_option("--every", o.every, "steps between checkpoints")->capture_default_str();
+    sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
     sub->add_option("--start-from", o.start_from,
                     task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
                                           : "checkpoint whose averaged weights to start from");
@@ -490,6 +498,8 @@ int main(int argc, char** argv) {
   exported->add_option("tasks", which, "which ones (default: all)");
   exported->add_option("--folder", folder, "checkpoints")->capture_default_str();
   exported->add_option("--out", out, "where the weights go")->capture_default_str();
+  bool full = false;
+  exported->add_flag("--float32", full, "as they were trained, not rounded to float16");
   auto* shown =
       app.add_subcommand("samples", "draw what exported weights make, and have the judge look at it");
   fs::path weights = "weights", pictures = ".";
@@ -514,7 +524,10 @@ int main(int argc, char** argv) {
     };
     std::for_each(which.begin(), which.end(), known);
     if (shown->parsed()) {
-      show_weights(which, weights, data, pictures);
+      auto set = mnist::to_tensors(mnist::read_digits(data));
+      const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
+      set = {set.images.slice(0, first), set.labels.slice(0, first)};
+      for (const auto& task : which) show_weights(task, weights, set, pictures);
       return 0;
     }
     mnist::catch_interrupts();
@@ -526,7 +539,7 @@ int main(int argc, char** argv) {
       return o;
     };
     if (exported->parsed()) {
-      for (const auto& task : which) export_weights(task, folder, out);
+      for (const auto& task : which) export_weights(task, folder, out, !full);
       return 0;
     }
     if (all->parsed()) {

@@ -36,13 +36,14 @@ void read_weights(const std::filesystem::path& path, parameters& weights) {
 }
 
 void write_weights(const std::filesystem::path& path, const parameters& weights,
-                   const std::map<std::string, std::string>& metadata) {
-  std::vector<std::pair<std::string, at::Tensor>> halves;
-  for (const auto& [name, value] : weights.all()) halves.emplace_back(name, value.detach().to(at::kHalf));
+                   const std::map<std::string, std::string>& metadata, bool half) {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, value] : weights.all())
+    tensors.emplace_back(name, half ? value.detach().to(at::kHalf) : value.detach());
   std::error_code fault;
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), fault);
   if (fault) throw bad_file(path.parent_path().string() + ": cannot be made (" + fault.message() + ")");
-  pushforward::libtorch::write_tensors(path, halves, metadata);
+  pushforward::libtorch::write_tensors(path, tensors, metadata);
 }
 
 } // namespace mnist

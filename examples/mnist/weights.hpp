@@ -14,8 +14,8 @@ namespace mnist {
 /// \throws pushforward::bad_file
 void read_weights(const std::filesystem::path& path, parameters& weights);
 
-/// Writes parameters in float16, whole or not at all.
+/// Writes parameters, whole or not at all: in float16, or as they are.
 void write_weights(const std::filesystem::path& path, const parameters& weights,
-                   const std::map<std::string, std::string>& metadata);
+                   const std::map<std::string, std::string>& metadata, bool half = true);
 
 } // namespace mnist

@@ -1,0 +1,250 @@
+// The training program, run as its users run it, on digits made here.
+
+#include <support/catch.hpp>
+#include <support/scratch_folder.hpp>
+
+#include <idx.hpp>
+#include <png.hpp>
+
+#include <pushforward/safetensors/file.hpp>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+extern char** environ;
+
+using namespace testing_support;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The program at work; what it writes goes to a file.
+class child {
+public:
+  child(std::vector<std::string> arguments, const fs::path& output) : output_{output} {
+    arguments.insert(arguments.begin(), TRAIN_PROGRAM);
+    std::vector<char*> list;
+    for (auto& a : arguments) list.push_back(a.data());
+    list.push_back(nullptr);
+    ::posix_spawn_file_actions_t files;
+    ::posix_spawn_file_actions_init(&files);
+    ::posix_spawn_file_actions_addopen(&files, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ::posix_spawn_file_actions_adddup2(&files, 1, 2);
+    const int fault = ::posix_spawn(&id_, TRAIN_PROGRAM, &files, nullptr, list.data(), environ);
+    ::posix_spawn_file_actions_destroy(&files);
+    if (fault != 0) throw std::runtime_error("cannot start " TRAIN_PROGRAM);
+  }
+  ~child() {
+    if (id_ > 0) {
+      send(SIGKILL);
+      wait();
+    }
+  }
+
+  void send(int signal) const { ::kill(id_, signal); }
+  bool running() {
+    if (id_ > 0 && ::waitpid(id_, &status_, WNOHANG) == id_) id_ = -1;
+    return id_ > 0;
+  }
+  /// Its exit status; minus the signal that ended it.
+  int wait() {
+    if (id_ > 0) ::waitpid(id_, &status_, 0);
+    id_ = -1;
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : -WTERMSIG(status_);
+  }
+  /// Waits until something is so; false if the program ended first.
+  bool wait_for(const std::function<bool()>& so) {
+    while (running()) {
+      if (so()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
+  std::string output() const { return read_bytes(output_); }
+
+private:
+  fs::path output_;
+  ::pid_t id_ = -1;
+  int status_ = 0;
+};
+
+/// 1,032 digits of the classes 0 to 9: bars whose place is their class, with some dirt. 1,000 are held out.
+void make_digits(const fs::path& folder, std::size_t count = 1032) {
+  mnist::digit_set set{count, 28, 28, std::vector<std::uint8_t>(count * 784, 0), {}};
+  std::uint32_t dirt = 1;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t label = i % 10;
+    set.labels.push_back(static_cast<std::uint8_t>(label));
+    for (std::size_t p = 0; p < 784; ++p) {
+      dirt = dirt * 1664525u + 1013904223u;
+      const bool bar = p / 28 >= 2 * label + 2 && p / 28 < 2 * label + 6;
+      set.pixels[784 * i + p] = static_cast<std::uint8_t>(bar ? 255 - (dirt >> 27) : dirt >> 28);
+    }
+  }
+  mnist::write_digits(folder, set);
+}
+
+std::vector<std::string> train(const std::string& task, const scratch_folder& folder,
+                               const std::string& where, const std::string& steps) {
+  return {task,
+          "--data",
+          folder.path().string(),
+          "--folder",
+          (folder / where).string(),
+          "--steps",
+          steps,
+          "--batch",
+          "8",
+          "--every",
+          "4",
+          "--no-sheet"};
+}
+
+int run(const std::vector<std::string>& arguments, const scratch_folder& folder) {
+  return child(arguments, folder / "output").wait();
+}
+
+/// The averaged weights of a checkpoint, bit by bit.
+std::map<std::string, std::string> weights_of(const std::string& task, const scratch_folder& folder,
+                                              const std::string& where) {
+  REQUIRE(run({"export", task, "--float32", "--folder", (folder / where).string(), "--out",
+               (folder / where).string()},
+              folder) == 0);
+  const pushforward::safetensors::file file(folder / where / (task + ".safetensors"));
+  std::map<std::string, std::string> weights;
+  for (const auto& [name, tensor] : file.tensors()) {
+    auto& bytes = weights[name];
+    bytes.resize(tensor.bytes.size());
+    std::memcpy(bytes.data(), tensor.bytes.data(), bytes.size());
+  }
+  return weights;
+}
+
+std::size_t lines_of(const fs::path& log) {
+  if (!fs::exists(log)) return 0;
+  const auto text = read_bytes(log);
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+const auto says = contains_text;
+
+} // namespace
+
+TEST_CASE("a training killed at bad moments makes the weights of one that ran straight on") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  REQUIRE(run(train("judge", folder, "straight", "16"), folder) == 0);
+
+  const auto broken = folder / "broken";
+  int kills = 0;
+  { // between two checkpoints
+    child first(train("judge", folder, "broken", "16"), folder / "output");
+    if (first.wait_for([&] { return lines_of(broken / "judge.jsonl") >= 2; })) {
+      first.send(SIGKILL);
+      ++kills;
+    }
+    first.wait();
+  }
+  { // while a checkpoint is written
+    child second(train("judge", folder, "broken", "16"), folder / "output");
+    const auto writing = [&] {
+      for (const auto& entry : fs::directory_iterator(broken))
+        if (entry.path().string().find(".part") != std::string::npos) return true;
+      return false;
+    };
+    if (second.wait_for(writing)) {
+      second.send(SIGKILL);
+      ++kills;
+    }
+    second.wait();
+  }
+  CHECK(kills >= 1);
+  REQUIRE(run(train("judge", folder, "broken", "16"), folder) == 0);
+  CHECK(weights_of("judge", folder, "broken") == weights_of("judge", folder, "straight"));
+}
+
+TEST_CASE("Ctrl-C saves and stops, and the same command goes on from there") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  REQUIRE(run(train("judge", folder, "straight", "32"), folder) == 0);
+  child stopped(train("judge", folder, "broken", "32"), folder / "output");
+  REQUIRE(stopped.wait_for([&] { return lines_of(folder / "broken/judge.jsonl") >= 1; }));
+  stopped.send(SIGINT);
+  CHECK(stopped.wait() == 130);
+  CHECK_THAT(stopped.output(), says("stopped at step") && says("goes on from there"));
+  CHECK(lines_of(folder / "broken/judge.jsonl") < 8); // of 32 / 4
+  REQUIRE(run(train("judge", folder, "broken", "32"), folder) == 0);
+  CHECK(weights_of("judge", folder, "broken") == weights_of("judge", folder, "straight"));
+}
+
+TEST_CASE("every network trains, resumes and is exported") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  for (const std::string task : {"vae", "ddpm", "latent_ddpm"}) { // flow differs from ddpm in its loss alone
+    CAPTURE(task);
+    auto arguments = train(task, folder, "t", "1");
+    REQUIRE(run(arguments, folder) == 0);
+    arguments[6] = "2";
+    REQUIRE(run(arguments, folder) == 0);
+    CHECK_THAT(read_bytes(folder / "output"), says("from step 1 of 2"));
+    CHECK(lines_of(folder / ("t/" + task + ".jsonl")) == 2);
+    REQUIRE(run({"export", task, "--folder", (folder / "t").string(), "--out", (folder / "w").string()},
+                folder) == 0);
+    const pushforward::safetensors::file file(folder / ("w/" + task + ".safetensors"));
+    CHECK(file.metadata().at("task") == task);
+    CHECK(file.metadata().contains("architecture"));
+    for (const auto& [name, tensor] : file.tensors())
+      CHECK(tensor.type == pushforward::safetensors::dtype::f16);
+  }
+}
+
+TEST_CASE("what cannot be done is said in one line, with exit status 2") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  fs::create_directories(folder / "damaged");
+  write_bytes(folder / "damaged/judge.ckpt", "not a checkpoint");
+  fs::create_directories(folder / "few");
+  make_digits(folder / "few", 1000);
+  const std::string data = folder.path().string();
+  const auto in = [&](const std::string& name) { return (folder / name).string(); };
+  const auto refused = [&](const std::vector<std::string>& arguments) {
+    child program(arguments, folder / "output");
+    CHECK(program.wait() == 2);
+    const auto text = program.output();
+    CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+    return text;
+  };
+  CHECK_THAT(refused({}), says("subcommand"));
+  CHECK_THAT(refused({"paint"}), says("paint") || says("subcommand"));
+  CHECK_THAT(refused({"judge"}), says("--data"));
+  CHECK_THAT(refused({"judge", "--data", data, "--steps", "many"}), says("many"));
+  CHECK_THAT(refused({"judge", "--data", data, "--steps", "0", "--folder", in("t")}), says("--steps"));
+  CHECK_THAT(refused({"judge", "--data", in("none"), "--folder", in("t")}),
+             says("none") && says("no such folder"));
+  CHECK_THAT(refused({"judge", "--data", in("few"), "--folder", in("t")}), says("1000 digits"));
+  CHECK_THAT(refused({"judge", "--data", data, "--folder", in("damaged")}),
+             says("judge.ckpt") && says("not a readable checkpoint"));
+  CHECK_THAT(refused({"latent_ddpm", "--data", data, "--folder", in("t")}),
+             says("vae.ckpt") && says("train it first"));
+  CHECK_THAT(refused({"export", "painter", "--folder", in("t")}), says("painter"));
+  CHECK_THAT(refused({"export", "judge", "--folder", in("t")}), says("judge.ckpt"));
+  CHECK_THAT(refused({"samples", "judge", "--weights", in("t"), "--data", data}), says("judge.safetensors"));
+}
+
+TEST_CASE("--help says what there is") {
+  const scratch_folder folder;
+  child program({"--help"}, folder / "output");
+  CHECK(program.wait() == 0);
+  for (const std::string word : {"judge", "ddpm", "flow", "vae", "latent_ddpm", "export", "samples", "all"})
+    CHECK_THAT(program.output(), says(word));
+}
