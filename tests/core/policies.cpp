@@ -115,7 +115,7 @@ TEMPLATE_LIST_TEST_CASE("exact Newton spends nothing on a sample without an erro
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "one full step of exact Newton solves a linear problem; one of the others only nears it", "", backends) {
+    "one full step of exact Newton solves a linear problem, one of the others only nears it", "", backends) {
   using T = typename TestType::tensor;
   // with eigenvalue mu of a symmetric J, a step lambda J e multiplies the error along it by 1 - lambda mu^2
   const vector mu{1.2, 0.9, 0.5, 0.2};

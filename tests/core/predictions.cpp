@@ -84,7 +84,7 @@ TEST_CASE("on the rectified path the flow is the slope dx / dsigma, and the reve
   CHECK(reverse.of_x0 * x0 + reverse.of_eps * eps == Approx(-slope));
 }
 
-TEST_CASE("an epsilon prediction at pure noise is an error that says what to do; the others are not") {
+TEST_CASE("an epsilon prediction at pure noise is an error that says what to do, and the others are not") {
   const coefficients noise{0.0, 1.0};
   CHECK_THROWS_AS(row_of(prediction_type::epsilon, noise), bad_option);
   CHECK_THROWS_WITH(row_of(prediction_type::epsilon, noise),
