@@ -1,6 +1,7 @@
 // Networks of libtorch, for docs/getting-started.md.
 
 #include <pushforward/libtorch/denoiser.hpp>
+#include <pushforward/libtorch/torchscript.hpp>
 #include <pushforward/pushforward.hpp>
 
 #include <ATen/ATen.h>
@@ -9,7 +10,21 @@
 
 namespace pf = pushforward;
 
+//! [torchscript]
+// A network that Python's torch.jit.save wrote: predicts epsilon, computes in bfloat16 on the CPU.
+auto from_file(const char* file) {
+  return pf::libtorch::torchscript_denoiser<pf::libtorch::forward_denoiser>(
+      file, {.prediction = pf::prediction_type::epsilon, .compute = at::kBFloat16, .device = at::kCPU});
+}
+//! [torchscript]
+
 int main() {
+  try {
+    from_file("no-such-file.pt");
+    return std::puts("a file that is not there was read"), 1;
+  } catch (const pf::bad_file&) {
+  }
+
   //! [denoiser]
   // Any callable from (x, time [N]) to the raw output. Here: clean samples from N(0, 1), in bfloat16.
   const pf::libtorch::differentiable_denoiser net(
