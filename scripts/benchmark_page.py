@@ -1,6 +1,6 @@
-"""Writes the page of benchmarks from the JSON file of pushforward_benchmarks.
+"""Writes the page of benchmarks from JSON files of pushforward_benchmarks.
 
-usage: benchmark_page.py FIGURES.json PAGE.md
+usage: benchmark_page.py FIGURES.json... PAGE.md
 """
 
 import json
@@ -108,7 +108,7 @@ def page(figures):
     parts = [
         "# Benchmarks",
         "Written by `scripts/benchmark.sh`; run it for the figures of your own machine. Medians of "
-        f"{max(run['repetitions'] for run in found.values()):g} repetitions in random order.",
+        f"up to {max(run['repetitions'] for run in found.values()):g} repetitions.",
         machine(figures["context"]),
         "## What the loop costs",
         "`sample` beside the same loop written by hand, with the same passes and the same numbers, taking turns: "
@@ -142,20 +142,31 @@ def page(figures):
         "Newton, wall time.",
         batches(found),
     ]
+    missing = [what for what, prefix in (("the update policies on the MNIST networks", "pixel_policy/"),
+                                         ("pixel constraints on latents", "latent_policy/"),
+                                         ("batches of the MNIST network", "batch/mnist"))
+               if not any(name.startswith(prefix) for name in [*found, *errors])]
+    if missing:
+        parts += ["## Not run for this page", "\n".join(f"- {what}" for what in missing)]
     if errors:
         parts += ["## Not measured", "\n".join(f"- {name}: {why}" for name, why in sorted(errors.items()))]
     return "\n\n".join(parts) + "\n"
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    with open(sys.argv[1]) as file:
-        figures = json.load(file)
+    *files, target = sys.argv[1:]
+    figures = {"benchmarks": []}
+    for name in files:
+        with open(name) as file:
+            part = json.load(file)
+        figures.setdefault("context", part["context"])
+        figures["benchmarks"] += part["benchmarks"]
     text = page(figures)
-    with open(sys.argv[2] + ".part", "w") as file:
+    with open(target + ".part", "w") as file:
         file.write(text)
-    os.replace(sys.argv[2] + ".part", sys.argv[2])
+    os.replace(target + ".part", target)
 
 
 main()
