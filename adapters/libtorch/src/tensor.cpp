@@ -221,7 +221,8 @@ std::pair<at::Tensor, at::Tensor> traits::halves(const at::Tensor& x) {
   const c10::NoGradGuard no_grad;
   const auto n = x.size(0);
   if (n % 2 != 0) throw shape_mismatch("a batch of " + std::to_string(n) + " samples cannot be halved");
-  return {x.narrow(0, 0, n / 2), x.narrow(0, n / 2, n / 2)};
+  const at::Tensor whole = x.detach(); // a view of a leaf would want a gradient like the leaf
+  return {whole.narrow(0, 0, n / 2), whole.narrow(0, n / 2, n / 2)};
 }
 
 std::vector<double> traits::elements(const at::Tensor& x) {
