@@ -66,7 +66,8 @@ TEST_CASE("a file written byte by byte as the format says is read") {
   const std::string header = R"({"__metadata__":{"made":"by hand"},"a.weight":)" +
                              entry("F32", "[2,1]", "[0,8]") + R"(,"b":)" + entry("U8", "[2]", "[8,10]") +
                              "}   ";
-  const auto file = parsed(file_of(header, data));
+  const std::string bytes = file_of(header, data); // the views point into it
+  const auto file = parsed(bytes);
   REQUIRE(file.tensors.size() == 2);
   CHECK(file.metadata == std::map<std::string, std::string>{{"made", "by hand"}});
   const auto& a = file.tensors.at("a.weight");
@@ -196,6 +197,7 @@ TEST_CASE("shapes that overflow are refused") {
       {"[4611686018427387904]", "[0,0]"},             // times 32 bits is 2^67
       {"[4294967296,4294967296]", "[0,0]"},           // 2^64 elements
       {"[9223372036854775808]", "[0,8]"},             // over int64
+      {"[0,18446744073709551615]", "[0,0]"},          // an extent over int64 beside an empty one
       {"[18446744073709551615,3]", "[0,8]"},          // wraps
       {"[2305843009213693953,8]", "[0,8]"},           // wraps to 8 elements
       {"[4294967296,4294967296,4294967296]", "[0,0]"} // wraps twice
@@ -277,6 +279,7 @@ TEST_CASE("the writer refuses what it could not read back") {
   const auto path = folder / "w.safetensors";
   CHECK_THROWS_AS(write(path, {named("a", dtype::f32, {3}, eight)}), shape_mismatch);
   CHECK_THROWS_AS(write(path, {named("a", dtype::u8, {-2, -4}, eight)}), shape_mismatch);
+  CHECK_THROWS_AS(write(path, {named("a", dtype::u8, {0, -1}, "")}), shape_mismatch);
   CHECK_THROWS_AS(write(path, {named("a", dtype::u8, {std::int64_t{1} << 62, 4, 8}, "")}), shape_mismatch);
   CHECK_THROWS_AS(write(path, {named("a", dtype::f4, {3}, "xx")}), shape_mismatch);
   CHECK_THROWS_AS(write(path, {named("a", dtype::u8, {8}, eight), named("a", dtype::u8, {8}, eight)}),
