@@ -1,0 +1,68 @@
+#pragma once
+/// \file
+/// Looks at J = d x0 / d x_t of a trained network at one digit.
+
+#include "model.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace mnist {
+
+/// A direction in x_t, and what a step of size 1 along it does to the clean estimate.
+struct tried_direction {
+  std::string name;     ///< "J e", "J^-1 e", "J^T e"
+  std::string scaling;  ///< what it was divided by
+  at::Tensor direction; ///< as scaled
+  at::Tensor after;     ///< x0(x_t + direction)
+  at::Tensor change;    ///< after - before
+  double at_pixel = 0.0; ///< the change at the pixel of the error
+  double norm = 0.0;     ///< of the change
+};
+
+struct directions {
+  double time = 0.0;
+  at::Tensor noisy; ///< x_t
+  at::Tensor before;
+  at::Tensor error;
+  std::vector<tried_direction> tried;
+  std::vector<double> singular_values; ///< of J, largest first
+  std::size_t passes = 0;
+  std::size_t backward = 0;
+};
+
+struct directions_options {
+  double time = 500.0;
+  std::int64_t row = 16, column = 16; ///< of the pixel with e = 1
+  double quantile = 0.99;             ///< of |J e|, by which J e is divided
+  double cutoff = 0.5;                ///< of the least squares, relative
+  std::uint64_t seed = 0;
+};
+
+/// J e, J^-1 e and J^T e for an error at one pixel (algorithms.md, section 3), from the dense Jacobian by
+/// forward differences; J^T e by a backward pass. `image` is [1, 1, 32, 32]. \throws pushforward::bad_option
+/// for a latent model or a pixel that is not there
+directions directions_at(const digit_model& m, const at::Tensor& image, const directions_options& o,
+                         const std::function<void(const std::string&)>& tell);
+
+/// Eigenvalues of J and its parts at one time, as real and imaginary parts.
+struct spectrum {
+  double time = 0.0;
+  std::string of;                                     ///< "J", "J^T", "(J + J^T)/2", "(J - J^T)/2"
+  std::vector<std::pair<double, double>> eigenvalues; ///< largest magnitude first
+  std::size_t krylov = 0;
+  bool invariant = false;
+};
+
+/// One of the four operators at one time, from `krylov` Arnoldi steps that start at the clean estimate.
+spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time, const std::string& of,
+                     std::size_t krylov, std::uint64_t seed);
+
+/// What `spectrum_at` takes for `of`.
+const std::vector<std::string>& spectrum_operators();
+
+} // namespace mnist
