@@ -42,8 +42,7 @@ std::string drawn(const mnist::directions& d, const mnist::directions_options& o
     page.image(left + 2 * (side + gap), y, mnist::shades(t.after, scale));
     page.image(left + 3 * (side + gap), y, mnist::signed_colours(t.change, 1.0, scale));
     page.text(left, y + side + 15, "divided by " + t.scaling, 11);
-    page.text(left + 3 * (side + gap), y + side + 15,
-              "at the pixel: " + rounded(t.at_pixel), 11);
+    page.text(left + 3 * (side + gap), y + side + 15, "at the pixel: " + rounded(t.at_pixel), 11);
     y += side + 34.0;
   }
   page.text(16, height - 12,
@@ -96,11 +95,10 @@ int main(int argc, char** argv) {
                              {"passes", d.passes},
                              {"backward_passes", d.backward}};
     for (const auto& t : d.tried)
-      j["directions"].push_back(
-          {{"name", t.name},
-           {"divided_by", t.scaling},
-           {"change_at_the_pixel", t.at_pixel},
-           {"change_norm", t.norm}});
+      j["directions"].push_back({{"name", t.name},
+                                 {"divided_by", t.scaling},
+                                 {"change_at_the_pixel", t.at_pixel},
+                                 {"change_norm", t.norm}});
     j["singular_values"] = d.singular_values;
     mnist::write_text(a.out.string() + ".svg", drawn(d, o));
     mnist::write_text(a.out.string() + ".json", j.dump(1) + "\n");

@@ -15,11 +15,11 @@ namespace mnist {
 
 /// A direction in x_t, and what a step of size 1 along it does to the clean estimate.
 struct tried_direction {
-  std::string name;     ///< "J e", "J^-1 e", "J^T e"
-  std::string scaling;  ///< what it was divided by
-  at::Tensor direction; ///< as scaled
-  at::Tensor after;     ///< x0(x_t + direction)
-  at::Tensor change;    ///< after - before
+  std::string name;      ///< "J e", "J^-1 e", "J^T e"
+  std::string scaling;   ///< what it was divided by
+  at::Tensor direction;  ///< as scaled
+  at::Tensor after;      ///< x0(x_t + direction)
+  at::Tensor change;     ///< after - before
   double at_pixel = 0.0; ///< the change at the pixel of the error
   double norm = 0.0;     ///< of the change
 };
