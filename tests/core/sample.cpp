@@ -409,7 +409,7 @@ TEMPLATE_LIST_TEST_CASE("an observer sees every event in order, with what belong
                                   {moment::iterated, 0, 1, 5 * N},  {moment::stepped, 0, 0, 5 * N},
                                   {moment::estimated, 1, 0, 6 * N}, {moment::iterated, 1, 0, 8 * N},
                                   {moment::iterated, 1, 1, 10 * N}, {moment::stepped, 1, 0, 10 * N}};
-  CHECK(seen == wanted);
+  CHECK((seen == wanted)); // in brackets: c10 makes every vector look printable
   CHECK(r.reason == ending::completed);
   CHECK(r.passes.forward == 10 * N);
 }
@@ -485,7 +485,8 @@ TEMPLATE_LIST_TEST_CASE("an observer of plain sampling sees two events a step, a
   sample(task.start(), task.model(), ddim(task.path, {.steps = 2}), task.constraint(), update{none{}}, {},
          watch);
   CHECK(watch.calls == 4);
-  CHECK(seen == std::vector{moment::estimated, moment::stepped, moment::estimated, moment::stepped});
+  const std::vector wanted{moment::estimated, moment::stepped, moment::estimated, moment::stepped};
+  CHECK((seen == wanted)); // in brackets: c10 makes every vector look printable
 }
 
 // --- faults ------------------------------------------------------------------------------------------------
