@@ -220,7 +220,7 @@ def page(folder, out):
         parts.append(f"<p class=note>Each row: the same held-out digits, 20 steps. Passes, backward passes and processor seconds "
                      f"are a digit's. The constraint RMSE is on the scale from -1 (black) to 1 (white), over the known values. "
                      f"The judge is a separate classifier; on the real digits it is right on {right} of {len(real[0]['label'])}. "
-                     f"With so few digits a difference of a few percent means nothing: docs/mnist-results.md has 500.</p>")
+                     f"With so few digits a difference of a few percent means nothing.</p>")
     heads = "".join(f"<th>{html.escape(h)}</th>" for h in HEADS)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row_cells(r)) + "</tr>" for r in rows)
     parts.append(f"<div class=scroll><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>")
