@@ -38,7 +38,7 @@ mkdir -p "$out"
 
 if [ -n "$quick" ]; then pictures=2 digits=4 krylov=6; else pictures=4 digits=20 krylov=10; fi
 
-# DDIM as noisy as DDPM: in small trials it restored digits better than the deterministic one.
+# DDIM as noisy as DDPM.
 noise=(--eta 1)
 
 # The runs that the page shows are made anew; the rows of evaluate too, as the programs may have changed.
