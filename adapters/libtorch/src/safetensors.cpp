@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 
 namespace pushforward::libtorch {
@@ -31,18 +32,32 @@ constexpr std::array<std::pair<dtype, c10::ScalarType>, 17> types{{{dtype::boole
                                                                    {dtype::i64, at::kLong},
                                                                    {dtype::f64, at::kDouble}}};
 
-} // namespace
-
-at::Tensor read_tensor(const safetensors::file& file, const std::string& name) {
+c10::ScalarType type_in(const safetensors::file& file, const std::string& name) {
   const auto& view = file.at(name);
   const auto row =
       std::find_if(types.begin(), types.end(), [&](const auto& r) { return r.first == view.type; });
   if (row == types.end())
     throw bad_file(file.name() + ": tensor " + name + " has type " + safetensors::name_of(view.type) +
                    ", which libtorch does not have; convert the file to F16 or F32");
-  at::Tensor tensor = at::empty(view.shape, row->second);
+  return row->second;
+}
+
+} // namespace
+
+at::Tensor read_tensor(const safetensors::file& file, const std::string& name) {
+  const auto& view = file.at(name);
+  at::Tensor tensor = at::empty(view.shape, type_in(file, name));
   if (!view.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
   return tensor;
+}
+
+at::Tensor map_tensor(const safetensors::file& file, const std::string& name) {
+  const auto& view = file.at(name);
+  const auto type = type_in(file, name);
+  if (view.bytes.empty() || reinterpret_cast<std::uintptr_t>(view.bytes.data()) % c10::elementSize(type) != 0)
+    return read_tensor(file, name);
+  return at::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, [kept = file.mapping()](void*) {},
+                       at::TensorOptions().dtype(type));
 }
 
 void write_tensors(const std::filesystem::path& path,

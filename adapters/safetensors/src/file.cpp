@@ -242,6 +242,13 @@ const tensor_view& file::at(const std::string& name) const {
   return found->second;
 }
 
+void file::release(const tensor_view& tensor) const noexcept {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(tensor.bytes.data());
+  const auto first = (begin + page - 1) / page * page, end = (begin + tensor.bytes.size()) / page * page;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
 void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
            const std::map<std::string, std::string>& metadata) {
   json header = json::object();

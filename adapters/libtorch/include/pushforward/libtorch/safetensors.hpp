@@ -18,6 +18,10 @@ namespace pushforward::libtorch {
 /// \throws bad_file for a tensor that is not there, or of a type that libtorch lacks
 at::Tensor read_tensor(const safetensors::file& file, const std::string& name);
 
+/// A tensor of a file that shares the mapping's memory, which must not be written to; a copy where the file
+/// has it at an address that its type cannot be read from. \throws as `read_tensor`
+at::Tensor map_tensor(const safetensors::file& file, const std::string& name);
+
 /// Writes tensors, whole or not at all; see `safetensors::write`.
 /// \throws bad_option for a type that the format lacks
 void write_tensors(const std::filesystem::path& path,

@@ -76,6 +76,12 @@ public:
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
   const std::string& name() const { return name_; }
 
+  /// Keeps the mapping, and so the views, alive.
+  const std::shared_ptr<const void>& mapping() const noexcept { return mapping_; }
+  /// Gives the memory of the pages that lie wholly in a tensor of this file back to the system; they are read
+  /// again when they are looked at again.
+  void release(const tensor_view& tensor) const noexcept;
+
 private:
   std::string name_;
   std::shared_ptr<const void> mapping_;

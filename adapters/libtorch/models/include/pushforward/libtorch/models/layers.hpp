@@ -1,0 +1,76 @@
+#pragma once
+/// \file
+/// The layers that the published networks are made of, each with its parameters. They read parameters as PyTorch
+/// names them: `weight` and `bias` below the layer's own name.
+
+#include <pushforward/libtorch/models/weights.hpp>
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+namespace pushforward::libtorch::models {
+
+/// y = x W^T + b on the last axis.
+class linear {
+public:
+  linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias = true);
+  at::Tensor operator()(const at::Tensor& x) const;
+  std::int64_t in() const { return weight_.size(1); }
+  std::int64_t out() const { return weight_.size(0); }
+
+private:
+  at::Tensor weight_, bias_;
+};
+
+/// Convolution of [N, C, H, W]; its weights are kept channels-last.
+class conv2d {
+public:
+  struct options {
+    std::int64_t kernel = 3;
+    std::int64_t stride = 1;
+    std::int64_t padding = 1;
+    bool bias = true;
+  };
+  conv2d(const weights& w, std::int64_t in, std::int64_t out, const options& o);
+  conv2d(const weights& w, std::int64_t in, std::int64_t out) : conv2d(w, in, out, options{}) {}
+  at::Tensor operator()(const at::Tensor& x) const;
+
+private:
+  at::Tensor weight_, bias_;
+  std::int64_t stride_, padding_;
+};
+
+/// Group normalisation over [N, C, ...].
+class group_norm {
+public:
+  group_norm(const weights& w, std::int64_t groups, std::int64_t channels, double epsilon);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+private:
+  at::Tensor weight_, bias_;
+  std::int64_t groups_;
+  double epsilon_;
+};
+
+/// Normalisation of the last axis.
+class layer_norm {
+public:
+  layer_norm(const weights& w, std::int64_t width, double epsilon = 1e-5);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+private:
+  at::Tensor weight_, bias_;
+  double epsilon_;
+};
+
+/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention.
+/// \param q [N, L, heads * d]
+/// \param k,v [N, S, heads * d]
+/// \param causal position i sees positions 0..i
+/// \return [N, L, heads * d]
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
+                     bool causal = false);
+
+} // namespace pushforward::libtorch::models
