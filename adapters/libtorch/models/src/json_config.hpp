@@ -1,0 +1,192 @@
+#pragma once
+/// \file
+/// Configuration files: values of a JSON object, read by name, each of the type and in the range asked for.
+
+#include <pushforward/error.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace pushforward::libtorch::models {
+
+/// An object of a configuration file. A key that is absent or null has the default. Every fault is a bad_file
+/// that names the file and the key.
+class json_config {
+public:
+  /// \throws bad_file for a file that cannot be read or does not hold a JSON object
+  explicit json_config(const std::filesystem::path& path) : name_{path.string()} {
+    std::error_code none;
+    if (!std::filesystem::is_regular_file(path, none)) throw bad_file(name_ + ": there is no such file");
+    if (std::filesystem::file_size(path, none) > std::uintmax_t{1} << 24)
+      throw bad_file(name_ + ": has more than 16 MiB, too much for a model's configuration");
+    std::ifstream in(path, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    if (!in) throw bad_file(name_ + ": cannot be read");
+    bool too_deep = false;
+    const auto watch = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+      too_deep = too_deep || depth > 32;
+      return !too_deep;
+    };
+    values_ = nlohmann::json::parse(text, watch, false);
+    if (too_deep || !values_.is_object())
+      throw bad_file(name_ + ": is not a JSON object; give the path of a model's configuration");
+  }
+
+  const std::string& file_name() const { return name_; }
+
+  /// Whether the key is there and not null.
+  bool has(const std::string& key) const {
+    const auto found = find(key);
+    return found && !found->is_null();
+  }
+
+  bool flag(const std::string& key, bool otherwise) const {
+    if (!has(key)) return otherwise;
+    if (!find(key)->is_boolean()) refuse(key, "is neither true nor false");
+    return find(key)->get<bool>();
+  }
+
+  /// Refuses a flag, or a list of flags, that is not false.
+  void only_false(const std::string& key) const {
+    if (!has(key)) return;
+    const auto& value = *find(key);
+    for (const auto& one : value.is_array() ? value : nlohmann::json::array({value}))
+      if (one != false) not_implemented(key);
+  }
+
+  /// A whole number in [low, high].
+  std::int64_t whole(const std::string& key, std::int64_t otherwise, std::int64_t low,
+                     std::int64_t high) const {
+    return has(key) ? whole_of(*find(key), key, low, high) : otherwise;
+  }
+
+  /// A finite number in [low, high].
+  double number(const std::string& key, double otherwise, double low, double high) const {
+    if (!has(key)) return otherwise;
+    const auto& value = *find(key);
+    const double x = value.is_number() ? value.get<double>() : NAN;
+    if (!(x >= low && x <= high))
+      refuse(key,
+             "is not a number from " + nlohmann::json(low).dump() + " to " + nlohmann::json(high).dump());
+    return x;
+  }
+
+  std::string text(const std::string& key, const std::string& otherwise) const {
+    return has(key) ? text_of(*find(key), key) : otherwise;
+  }
+
+  std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise) const {
+    if (!has(key)) return otherwise;
+    std::vector<std::string> all;
+    for (const auto& value : list_of(key)) all.push_back(text_of(value, key));
+    return all;
+  }
+
+  std::vector<std::int64_t> wholes(const std::string& key, const std::vector<std::int64_t>& otherwise,
+                                   std::int64_t low, std::int64_t high) const {
+    if (!has(key)) return otherwise;
+    std::vector<std::int64_t> all;
+    for (const auto& value : list_of(key)) all.push_back(whole_of(value, key, low, high));
+    return all;
+  }
+
+  /// n whole numbers: a list of n, or one number that stands for all.
+  std::vector<std::int64_t> wholes_for(const std::string& key, std::size_t n, std::int64_t otherwise,
+                                       std::int64_t low, std::int64_t high) const {
+    if (!has(key) || !find(key)->is_array()) return std::vector(n, whole(key, otherwise, low, high));
+    auto all = wholes(key, {}, low, high);
+    if (all.size() != n) refuse(key, "does not have " + std::to_string(n) + " entries");
+    return all;
+  }
+
+  std::vector<double> numbers(const std::string& key, const std::vector<double>& otherwise) const {
+    if (!has(key)) return otherwise;
+    std::vector<double> all;
+    for (const auto& value : list_of(key)) {
+      all.push_back(value.is_number() ? value.get<double>() : NAN);
+      if (!std::isfinite(all.back())) refuse(key, "is not a list of finite numbers");
+    }
+    return all;
+  }
+
+  /// An object below this one, whose keys are read and refused as "key.below".
+  std::optional<json_config> object(const std::string& key) const {
+    if (!has(key)) return {};
+    if (!find(key)->is_object()) refuse(key, "is not an object");
+    json_config below = *this;
+    below.values_ = *find(key);
+    below.prefix_ += key + ".";
+    below.seen_.clear();
+    return below;
+  }
+
+  /// Refuses any value but the one that is implemented.
+  void only(const std::string& key, const nlohmann::json& implemented) const {
+    if (has(key) && *find(key) != implemented) not_implemented(key);
+  }
+
+  /// Refuses keys that nothing has asked for, unless they switch something off (null, false) or begin with an
+  /// underscore.
+  void only_what_was_read() const {
+    for (const auto& [key, value] : values_.items())
+      if (!seen_.count(key) && !key.starts_with('_') && !value.is_null() && value != false)
+        not_implemented(key);
+  }
+
+  [[noreturn]] void not_implemented(const std::string& key) const {
+    refuse(key, "asks for something that is not implemented here");
+  }
+
+  /// bad_file: "<file>: <key> (<its value>) <what>".
+  [[noreturn]] void refuse(const std::string& key, const std::string& what) const {
+    const auto found = find(key);
+    std::string value = found ? dump(*found) : "absent";
+    if (value.size() > 100) value = value.substr(0, 100) + "...";
+    throw bad_file(name_ + ": " + dump(prefix_ + key) + " (" + value + ") " + what);
+  }
+
+private:
+  static std::string dump(const nlohmann::json& value) {
+    return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  }
+
+  const nlohmann::json* find(const std::string& key) const {
+    seen_.insert(key);
+    const auto found = values_.find(key);
+    return found == values_.end() ? nullptr : &*found;
+  }
+
+  const nlohmann::json& list_of(const std::string& key) const {
+    if (!find(key)->is_array()) refuse(key, "is not a list");
+    return *find(key);
+  }
+
+  std::int64_t whole_of(const nlohmann::json& value, const std::string& key, std::int64_t low,
+                        std::int64_t high) const {
+    const double x = value.is_number() ? value.get<double>() : NAN;
+    if (!(x >= static_cast<double>(low) && x <= static_cast<double>(high) && x == std::floor(x)))
+      refuse(key, "is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    return static_cast<std::int64_t>(x);
+  }
+
+  std::string text_of(const nlohmann::json& value, const std::string& key) const {
+    if (!value.is_string()) refuse(key, "is not a string");
+    return value.get<std::string>();
+  }
+
+  std::string name_, prefix_;
+  nlohmann::json values_;
+  mutable std::set<std::string> seen_; // keys that were asked for
+};
+
+} // namespace pushforward::libtorch::models
