@@ -194,7 +194,7 @@ unet_config unet_config::stable_diffusion_2() {
 unet_config unet_config::read(const std::filesystem::path& config_json) {
   const json_config file(config_json);
   unet_config c;
-  if (file.has("_class_name")) file.only("_class_name", "UNet2DConditionModel");
+  file.only("_class_name", "UNet2DConditionModel");
   c.block_out_channels = file.wholes("block_out_channels", c.block_out_channels, 1, widest);
   const auto n = c.block_out_channels.size();
   c.in_channels = file.whole("in_channels", 4, 1, widest);
