@@ -1,0 +1,570 @@
+#include <pushforward/libtorch/models/clip_tokenizer.hpp>
+
+#include <pushforward/error.hpp>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
+#include <unicode/uset.h>
+#include <unicode/ustring.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <queue>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+
+namespace pushforward::libtorch::models {
+
+namespace {
+
+using json = nlohmann::json;
+
+constexpr std::size_t longest_text = std::size_t{1} << 28; // bytes; ICU counts in 32 bits
+constexpr std::int64_t ids_end = std::int64_t{1} << 31;
+
+// --- Unicode
+
+std::u16string to_utf16(std::string_view text) {
+  if (text.size() > longest_text) throw bad_option("clip_tokenizer: a text is longer than 256 MiB");
+  std::u16string wide(text.size(), u'\0'); // UTF-16 has no more units than UTF-8
+  UErrorCode status = U_ZERO_ERROR;
+  std::int32_t n = 0;
+  u_strFromUTF8(wide.data(), static_cast<std::int32_t>(wide.size()), &n, text.data(),
+                static_cast<std::int32_t>(text.size()), &status);
+  if (U_FAILURE(status)) throw bad_option("clip_tokenizer: the text is not UTF-8");
+  wide.resize(static_cast<std::size_t>(n));
+  return wide;
+}
+
+std::string to_utf8(std::u16string_view text) {
+  std::string bytes(3 * text.size(), '\0');
+  UErrorCode status = U_ZERO_ERROR;
+  std::int32_t n = 0;
+  u_strToUTF8(bytes.data(), static_cast<std::int32_t>(bytes.size()), &n, text.data(),
+              static_cast<std::int32_t>(text.size()), &status);
+  bytes.resize(static_cast<std::size_t>(n));
+  return bytes;
+}
+
+/// NFC of Unicode 9, by which the library `tokenizers` normalises: later characters stay as and where they
+/// are.
+const UNormalizer2* nfc_of_unicode_9() {
+  static const UNormalizer2* const normalizer = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    USet* const characters = uset_openPattern(u"[:age=9.0:]", -1, &status);
+    if (U_SUCCESS(status)) uset_freeze(characters);
+    const UNormalizer2* const all = unorm2_getNFCInstance(&status);
+    const UNormalizer2* const filtered = unorm2_openFiltered(all, characters, &status); // keeps the set
+    if (U_FAILURE(status))
+      throw error(std::string("clip_tokenizer: ICU lacks its data: ") + u_errorName(status));
+    return filtered;
+  }();
+  return normalizer;
+}
+
+std::u16string nfc(std::u16string_view text) {
+  const UNormalizer2* const normalizer = nfc_of_unicode_9();
+  UErrorCode status = U_ZERO_ERROR;
+  const auto length = static_cast<std::int32_t>(text.size());
+  std::u16string normal(text.size(), u'\0');
+  const auto fill = [&] {
+    return unorm2_normalize(normalizer, text.data(), length, normal.data(),
+                            static_cast<std::int32_t>(normal.size()), &status);
+  };
+  std::int32_t n = fill();
+  if (status == U_BUFFER_OVERFLOW_ERROR) {
+    status = U_ZERO_ERROR;
+    normal.resize(static_cast<std::size_t>(n));
+    n = fill();
+  }
+  if (U_FAILURE(status))
+    throw bad_option(std::string("clip_tokenizer: a text cannot be normalised: ") + u_errorName(status));
+  normal.resize(static_cast<std::size_t>(n));
+  return normal;
+}
+
+/// The code point of valid UTF-16 at `i`, which moves on to the next.
+UChar32 next(std::u16string_view text, std::size_t& i) {
+  const char16_t first = text[i++];
+  return U16_IS_LEAD(first) ? U16_GET_SUPPLEMENTARY(first, text[i++]) : UChar32{first};
+}
+
+/// NFC, each run of white space as one space, lower case. The lower case of a character does not depend on
+/// its neighbours (no final sigma), and that of U+0130 is two characters.
+std::u16string normalized(std::u16string_view text) {
+  const std::u16string composed = nfc(text);
+  std::u16string result;
+  result.reserve(composed.size());
+  const auto append = [&](UChar32 c) {
+    if (U_IS_SUPPLEMENTARY(c)) result += U16_LEAD(c);
+    result += U_IS_SUPPLEMENTARY(c) ? U16_TRAIL(c) : static_cast<char16_t>(c);
+  };
+  bool in_space = false;
+  for (std::size_t i = 0; i < composed.size();) {
+    const UChar32 c = next(composed, i);
+    const bool space = u_isUWhiteSpace(c);
+    if (space && !in_space) append(u' ');
+    if (!space) append(c == 0x130 ? u'i' : u_tolower(c));
+    if (c == 0x130) append(0x307);
+    in_space = space;
+  }
+  return result;
+}
+
+enum class kind { space, letter, digit, other };
+
+kind kind_of(UChar32 c) {
+  if (u_isUWhiteSpace(c)) return kind::space;
+  const std::uint32_t category = U_GET_GC_MASK(c);
+  if (category & U_GC_L_MASK) return kind::letter;
+  return category & U_GC_N_MASK ? kind::digit : kind::other;
+}
+
+/// What a regular expression's \w matches.
+bool of_word(UChar32 c) {
+  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) ||
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK));
+}
+
+/// Calls word(part) for the parts of normalised text that the merges stay within.
+template <class Word> void for_each_word(std::u16string_view text, Word&& word) {
+  constexpr std::u16string_view contractions[] = {u"'s", u"'t", u"'re", u"'ve", u"'m", u"'ll", u"'d"};
+  constexpr std::u16string_view literals[] = {u"<|startoftext|>", u"<|endoftext|>"};
+  const auto find = [&](const auto& candidates, std::size_t i) {
+    std::size_t length = 0;
+    for (const auto& candidate : candidates)
+      if (text.substr(i, candidate.size()) == candidate) length = candidate.size();
+    return length;
+  };
+  for (std::size_t i = 0; i < text.size();) {
+    if (const std::size_t n = find(contractions, i)) {
+      word(text.substr(i, n));
+      i += n;
+    } else if (const std::size_t m = find(literals, i)) { // in two steps: one word, then byte level's three
+      word(text.substr(i, 2));
+      word(text.substr(i + 2, m - 4));
+      word(text.substr(i + m - 2, 2));
+      i += m;
+    } else {
+      const std::size_t from = i;
+      const kind first = kind_of(next(text, i));
+      for (std::size_t after = i; first != kind::digit && i < text.size(); i = after)
+        if (kind_of(next(text, after)) != first) break;
+      if (first != kind::space) word(text.substr(from, i - from));
+    }
+  }
+}
+
+// --- Files
+
+[[noreturn]] void refuse(const std::string& file, const std::string& what) {
+  throw bad_file(file + ": " + what);
+}
+
+std::string read(const std::filesystem::path& path) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(path, none)) refuse(path.string(), "there is no such file");
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (!in) refuse(path.string(), "cannot be read");
+  return text;
+}
+
+json read_object(const std::filesystem::path& path) {
+  json object = json::parse(read(path), nullptr, false);
+  if (!object.is_object()) refuse(path.string(), "is not a JSON object");
+  return object;
+}
+
+/// An empty object where there is no such file.
+json read_object_if_there(const std::filesystem::path& path) {
+  std::error_code none;
+  return std::filesystem::exists(path, none) ? read_object(path) : json::object();
+}
+
+using vocabulary = std::unordered_map<std::string, std::int32_t>;
+using merge_list = std::vector<std::pair<std::string, std::string>>;
+
+std::int32_t id_of(const json& value, const std::string& file, const std::string& token) {
+  const bool fits =
+      value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() < ids_end;
+  if (!fits) refuse(file, "the id of token \"" + token + "\" is not a whole number from 0 to 2^31 - 1");
+  return value.get<std::int32_t>();
+}
+
+vocabulary vocabulary_of(const json& object, const std::string& file) {
+  vocabulary ids;
+  for (const auto& [token, id] : object.items()) ids.emplace(token, id_of(id, file, token));
+  return ids;
+}
+
+/// "a b" as a pair.
+std::pair<std::string, std::string> pair_of(std::string_view line, const std::string& file,
+                                            std::size_t number) {
+  const std::size_t space = line.find(' ');
+  if (space == 0 || space == line.npos || space + 1 == line.size() || line.find(' ', space + 1) != line.npos)
+    refuse(file, "merge " + std::to_string(number) + " is not two tokens with a space between them");
+  return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
+}
+
+merge_list merges_of_lines(std::string_view text, const std::string& file) {
+  merge_list merges;
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.starts_with("#version") || line.empty()) continue;
+    merges.push_back(pair_of(line, file + ", line " + std::to_string(number), merges.size() + 1));
+  }
+  return merges;
+}
+
+merge_list merges_of_json(const json& list, const std::string& file) {
+  merge_list merges;
+  for (const json& entry : list) {
+    const bool two = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
+    if (!two && !entry.is_string())
+      refuse(file, "merge " + std::to_string(merges.size() + 1) + " is neither a string nor two of them");
+    merges.push_back(two ? std::pair(entry[0].get<std::string>(), entry[1].get<std::string>())
+                         : pair_of(entry.get_ref<const std::string&>(), file, merges.size() + 1));
+  }
+  return merges;
+}
+
+/// The 256 characters that stand for bytes in vocabularies, in UTF-8: printable Latin-1 characters for
+/// themselves, U+0100... for the others.
+std::array<std::string, 256> byte_symbols() {
+  std::array<std::string, 256> symbols;
+  char16_t other = 0x100;
+  for (std::size_t b = 0; b < 256; ++b) {
+    const bool printable = (b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad);
+    const char16_t symbol = printable ? static_cast<char16_t>(b) : other++;
+    symbols[b] = to_utf8({&symbol, 1});
+  }
+  return symbols;
+}
+
+// --- Added tokens
+
+struct added_token {
+  std::u16string content;
+  std::int64_t id = 0;
+  bool single_word = false; ///< only between characters that are not of a word
+};
+
+/// Tokens to be found in text before it is split into words.
+class added_tokens {
+public:
+  void add(const added_token& token) {
+    if (token.content.empty()) return;
+    auto& same_start = by_first_[token.content.front()];
+    same_start.insert(std::find_if(same_start.begin(), same_start.end(),
+                                   [&](const auto& t) { return t.content.size() <= token.content.size(); }),
+                      token);
+  }
+
+  /// Calls found(id) for each token, the longest of those that start first, and between(part) for what is
+  /// left.
+  template <class Between, class Found>
+  void split(std::u16string_view text, Between&& between, Found&& found) const {
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < text.size();) {
+      const added_token* const token = starting(text.substr(i));
+      const std::size_t end = i + (token ? token->content.size() : 1);
+      if (token && (!token->single_word || stands_alone(text, i, end))) {
+        between(text.substr(from, i - from));
+        found(token->id);
+        from = end;
+      }
+      i = end;
+    }
+    between(text.substr(from));
+  }
+
+private:
+  const added_token* starting(std::u16string_view text) const {
+    const auto same_start = by_first_.find(text.front());
+    if (same_start == by_first_.end()) return nullptr;
+    for (const auto& token : same_start->second)
+      if (text.starts_with(token.content)) return &token;
+    return nullptr;
+  }
+
+  static bool stands_alone(std::u16string_view text, std::size_t begin, std::size_t end) {
+    if (end < text.size() && of_word(next(text, end))) return false;
+    if (begin == 0) return true;
+    std::size_t before = begin - (U16_IS_TRAIL(text[begin - 1]) ? 2 : 1);
+    return !of_word(next(text, before));
+  }
+
+  std::unordered_map<char16_t, std::vector<added_token>> by_first_; // longest first
+};
+
+/// An entry of the files about special and added tokens.
+struct token_entry {
+  std::string content;
+  bool normalized = false; ///< to be found in normalised text
+  bool single_word = false;
+};
+
+token_entry entry_of(const json& value, bool special, const std::string& file, const std::string& key) {
+  if (value.is_string()) return {value.get<std::string>()};
+  const auto flag = [&](const char* name, bool otherwise) {
+    if (!value.contains(name)) return otherwise;
+    if (!value[name].is_boolean()) refuse(file, key + "." + name + " is neither true nor false");
+    return value[name].get<bool>();
+  };
+  if (!value.is_object() || !value.contains("content") || !value["content"].is_string())
+    refuse(file, key + " is neither a token nor an object with the token in \"content\"");
+  special = flag("special", special);
+  return {value["content"].get<std::string>(), flag("normalized", !special), flag("single_word", false)};
+}
+
+/// Special tokens under their names, and tokens that were added to the vocabulary under their ids.
+struct token_entries {
+  std::map<std::string, token_entry> named{{"bos_token", {"<|startoftext|>"}},
+                                           {"eos_token", {"<|endoftext|>"}},
+                                           {"pad_token", {"<|endoftext|>"}},
+                                           {"unk_token", {"<|endoftext|>"}}};
+  std::map<std::int64_t, token_entry> numbered;
+  std::vector<token_entry> extra;
+
+  void read_named(const json& object, bool special, const std::string& file) {
+    for (auto& [name, entry] : named)
+      if (object.contains(name) && !object[name].is_null())
+        entry = entry_of(object[name], special, file, name);
+    for (const auto* name : {"additional_special_tokens", "extra_special_tokens"}) {
+      if (!object.contains(name) || !object[name].is_array()) continue;
+      for (const json& value : object[name]) extra.push_back(entry_of(value, true, file, name));
+    }
+  }
+};
+
+token_entries read_entries(const std::filesystem::path& folder, const json& config, const json& tokenizer) {
+  token_entries entries;
+  const std::string config_name = (folder / "tokenizer_config.json").string();
+  entries.read_named(config, false, config_name);
+  if (config.contains("added_tokens_decoder")) {
+    const json& decoder = config["added_tokens_decoder"];
+    if (!decoder.is_object()) refuse(config_name, "added_tokens_decoder is not an object");
+    for (const auto& [id, value] : decoder.items()) {
+      const json number = json::parse(id, nullptr, false);
+      entries.numbered[id_of(number, config_name, id)] =
+          entry_of(value, false, config_name, "added_tokens_decoder." + id);
+    }
+    return entries;
+  }
+  const auto map_path = folder / "special_tokens_map.json", added_path = folder / "added_tokens.json";
+  entries.read_named(read_object_if_there(map_path), true, map_path.string());
+  const auto is_special = [&](const std::string& content) {
+    const auto same = [&](const token_entry& e) { return e.content == content; };
+    return std::any_of(entries.named.begin(), entries.named.end(),
+                       [&](const auto& e) { return same(e.second); }) ||
+           std::any_of(entries.extra.begin(), entries.extra.end(), same);
+  };
+  const json added = read_object_if_there(added_path);
+  for (const auto& [content, id] : added.items())
+    entries.numbered[id_of(id, added_path.string(), content)] = {content, !is_special(content)};
+  if (tokenizer.contains("added_tokens")) {
+    const std::string name = (folder / "tokenizer.json").string();
+    if (!tokenizer["added_tokens"].is_array()) refuse(name, "added_tokens is not a list");
+    for (const json& value : tokenizer["added_tokens"]) {
+      const token_entry entry = entry_of(value, false, name, "added_tokens");
+      entries.numbered[id_of(value.is_object() ? value.value("id", json()) : json(), name, entry.content)] =
+          entry;
+    }
+  }
+  return entries;
+}
+
+} // namespace
+
+struct clip_tokenizer::tables {
+  struct merge {
+    std::size_t rank;
+    std::int32_t id;
+  };
+
+  std::array<std::int32_t, 256> inner{}, last{}; ///< id of a byte within a word, and at its end
+  std::unordered_map<std::uint64_t, merge> merges;
+  added_tokens raw, normal; ///< those found before text is normalised, and after
+  std::int64_t start = 0, end = 0, pad = 0, length = 77;
+
+  static std::uint64_t key(std::int32_t left, std::int32_t right) {
+    return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
+  }
+
+  void set_bytes(const vocabulary& ids, const std::string& file) {
+    const auto symbols = byte_symbols();
+    for (std::size_t b = 0; b < 256; ++b)
+      for (const bool at_end : {false, true}) {
+        const auto found = ids.find(at_end ? symbols[b] + "</w>" : symbols[b]);
+        if (found == ids.end())
+          refuse(file, "byte " + std::to_string(b) + " has no token \"" + symbols[b] +
+                           (at_end ? "</w>" : "") + "\"; is it the vocabulary of a CLIP model?");
+        (at_end ? last : inner)[b] = found->second;
+      }
+  }
+
+  void set_merges(const merge_list& list, const vocabulary& ids, const std::string& file) {
+    merges.reserve(list.size());
+    for (std::size_t rank = 0; rank < list.size(); ++rank) {
+      const auto id = [&](const std::string& token) {
+        const auto found = ids.find(token);
+        if (found == ids.end())
+          refuse(file, "merge " + std::to_string(rank + 1) + " (\"" + list[rank].first + "\" and \"" +
+                           list[rank].second + "\"): the vocabulary has no token \"" + token + "\"");
+        return found->second;
+      };
+      const auto& [left, right] = list[rank];
+      const std::int32_t first = id(left), second = id(right);
+      merges.insert_or_assign(key(first, second), merge{rank, id(left + right)});
+    }
+  }
+
+  void set_added(const token_entries& entries, const vocabulary& ids, const std::string& folder) {
+    std::map<std::string, std::int64_t> numbers; // of the numbered
+    for (const auto& [id, entry] : entries.numbered) numbers[entry.content] = id;
+    const auto id_of_token = [&](const std::string& content) -> std::int64_t {
+      if (const auto found = ids.find(content); found != ids.end()) return found->second;
+      if (const auto found = numbers.find(content); found != numbers.end()) return found->second;
+      refuse(folder, "the special token \"" + content + "\" is not in the vocabulary");
+    };
+    std::map<std::string, token_entry> all; // by content: the numbered, else the last that was named
+    for (const auto* name : {"bos_token", "eos_token", "unk_token", "pad_token"})
+      all[entries.named.at(name).content] = entries.named.at(name);
+    for (const auto& entry : entries.extra) all.emplace(entry.content, entry);
+    for (const auto& [id, entry] : entries.numbered) all[entry.content] = entry;
+    for (const auto& [content, entry] : all) {
+      const std::u16string wide = to_utf16(content);
+      (entry.normalized ? normal : raw)
+          .add({entry.normalized ? normalized(wide) : wide, id_of_token(content), entry.single_word});
+    }
+    start = id_of_token(entries.named.at("bos_token").content);
+    end = id_of_token(entries.named.at("eos_token").content);
+    pad = id_of_token(entries.named.at("pad_token").content);
+  }
+
+  void set_length(const json& config, const std::string& file) {
+    if (!config.contains("model_max_length") || config["model_max_length"].is_null()) return;
+    const json& value = config["model_max_length"];
+    const double wanted = value.is_number() ? value.get<double>() : 0;
+    if (!(wanted >= 2)) refuse(file, "model_max_length is not a number from 2 on");
+    if (wanted < 65536)
+      length = static_cast<std::int64_t>(wanted); // transformers writes 1e30 for "not known"
+  }
+
+  /// Merges the pair of the lowest rank, the leftmost of them, until none is left. O(n log n) for n bytes.
+  void encode_word(std::u16string_view word, std::vector<std::int64_t>& ids) const {
+    struct symbol {
+      std::int32_t id;
+      std::size_t previous, next;
+      bool gone = false;
+    };
+    using candidate =
+        std::tuple<std::size_t, std::size_t, std::int32_t>; // rank, index of the left one, merged id
+    const std::string bytes = to_utf8(word);
+    const std::size_t n = bytes.size();
+    std::vector<symbol> symbols(n);
+    std::priority_queue<candidate, std::vector<candidate>, std::greater<>> candidates;
+    const auto find = [&](std::size_t i) {
+      return merges.find(key(symbols[i].id, symbols[symbols[i].next].id));
+    };
+    const auto consider = [&](std::size_t i) {
+      if (const auto found = find(i); found != merges.end())
+        candidates.emplace(found->second.rank, i, found->second.id);
+    };
+    for (std::size_t i = 0; i < n; ++i)
+      symbols[i] = {(i + 1 == n ? last : inner)[static_cast<unsigned char>(bytes[i])], i - 1, i + 1};
+    for (std::size_t i = 0; i + 1 < n; ++i) consider(i);
+    while (!candidates.empty()) {
+      const auto [rank, i, id] = candidates.top();
+      candidates.pop();
+      symbol& left = symbols[i];
+      if (left.gone || left.next == n) continue;
+      if (const auto now = find(i); now == merges.end() || now->second.id != id) continue; // an older pair
+      symbol& right = symbols[left.next];
+      right.gone = true;
+      left.id = id;
+      left.next = right.next;
+      if (left.next < n) symbols[left.next].previous = i;
+      if (i > 0) consider(left.previous);
+      if (left.next < n) consider(i);
+    }
+    for (std::size_t i = 0; i < n; i = symbols[i].next) ids.push_back(symbols[i].id);
+  }
+};
+
+clip_tokenizer::clip_tokenizer(const std::filesystem::path& folder) {
+  std::error_code none;
+  if (!std::filesystem::is_directory(folder, none))
+    refuse(folder.string(), "is not a folder; a tokenizer is a folder with vocab.json and merges.txt");
+  const auto config_path = folder / "tokenizer_config.json", single_path = folder / "tokenizer.json",
+             vocabulary_path = folder / "vocab.json", merges_path = folder / "merges.txt";
+  const json config = read_object_if_there(config_path), single = read_object_if_there(single_path);
+  auto fresh = std::make_shared<tables>();
+  vocabulary ids;
+  if (!single.empty()) {
+    const std::string name = single_path.string();
+    const json none_at_all, &model = single.contains("model") ? single["model"] : none_at_all;
+    const auto is = [&](const char* key, const char* wanted) {
+      return !model.contains(key) || model[key].is_null() || model[key] == wanted;
+    };
+    if (!model.is_object() || !is("type", "BPE") || !is("end_of_word_suffix", "</w>") ||
+        !is("continuing_subword_prefix", ""))
+      refuse(name, "its model is not a byte-pair encoding with \"</w>\" at the end of words, as CLIP's is");
+    if (!model.contains("vocab") || !model["vocab"].is_object()) refuse(name, "model.vocab is not an object");
+    if (!model.contains("merges") || !model["merges"].is_array()) refuse(name, "model.merges is not a list");
+    ids = vocabulary_of(model["vocab"], name);
+    fresh->set_bytes(ids, name);
+    fresh->set_merges(merges_of_json(model["merges"], name), ids, name);
+  } else {
+    ids = vocabulary_of(read_object(vocabulary_path), vocabulary_path.string());
+    fresh->set_bytes(ids, vocabulary_path.string());
+    fresh->set_merges(merges_of_lines(read(merges_path), merges_path.string()), ids, merges_path.string());
+  }
+  fresh->set_added(read_entries(folder, config, single), ids, folder.string());
+  fresh->set_length(config, config_path.string());
+  tables_ = std::move(fresh);
+}
+
+std::vector<std::int64_t> clip_tokenizer::encode(std::string_view text) const {
+  std::vector<std::int64_t> ids;
+  const auto found = [&](std::int64_t id) { ids.push_back(id); };
+  const auto words = [&](std::u16string_view part) {
+    for_each_word(part, [&](std::u16string_view word) { tables_->encode_word(word, ids); });
+  };
+  tables_->raw.split(
+      to_utf16(text),
+      [&](std::u16string_view part) { tables_->normal.split(normalized(part), words, found); }, found);
+  return ids;
+}
+
+at::Tensor clip_tokenizer::operator()(const std::vector<std::string>& texts) const {
+  const auto n = static_cast<std::int64_t>(texts.size());
+  const at::Tensor ids = at::full({n, length()}, pad(), at::kLong);
+  std::int64_t* row = ids.mutable_data_ptr<std::int64_t>();
+  for (const auto& text : texts) {
+    const auto all = encode(text);
+    const auto kept = std::min(all.size(), static_cast<std::size_t>(length() - 2));
+    row[0] = start();
+    std::copy_n(all.begin(), kept, row + 1);
+    row[1 + kept] = end();
+    row += length();
+  }
+  return ids;
+}
+
+std::int64_t clip_tokenizer::start() const { return tables_->start; }
+std::int64_t clip_tokenizer::end() const { return tables_->end; }
+std::int64_t clip_tokenizer::pad() const { return tables_->pad; }
+std::int64_t clip_tokenizer::length() const { return tables_->length; }
+
+} // namespace pushforward::libtorch::models
