@@ -202,6 +202,7 @@ autoencoder_kl_config autoencoder_kl_config::read(const std::filesystem::path& c
   c.in_channels = file.whole("in_channels", 3, 1, widest);
   c.out_channels = file.whole("out_channels", 3, 1, widest);
   c.block_out_channels = file.wholes("block_out_channels", {64}, 1, widest);
+  if (c.block_out_channels.empty()) file.refuse("block_out_channels", "is empty");
   c.layers_per_block = file.whole("layers_per_block", 1, 1, 64);
   c.latent_channels = file.whole("latent_channels", 4, 1, widest);
   c.norm_num_groups = file.whole("norm_num_groups", 32, 1, widest);

@@ -2,7 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <tuple>
+
 namespace pushforward::libtorch::models {
+
+namespace {
+
+/// Whether forward-mode differentiation goes through x.
+bool forward_mode(const at::Tensor& x) { return x._fw_grad(0).defined(); }
+
+} // namespace
 
 linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias)
     : weight_{w.take("weight", {out, in})} {
@@ -26,7 +35,9 @@ group_norm::group_norm(const weights& w, std::int64_t groups, std::int64_t chann
       epsilon_{epsilon} {}
 
 at::Tensor group_norm::operator()(const at::Tensor& x) const {
-  return at::group_norm(x, groups_, weight_, bias_, epsilon_);
+  // its forward derivative cannot take a channels-last tangent
+  return at::group_norm(forward_mode(x) ? x.clone(at::MemoryFormat::Contiguous) : x, groups_, weight_, bias_,
+                        epsilon_);
 }
 
 layer_norm::layer_norm(const weights& w, std::int64_t width, double epsilon)
@@ -42,7 +53,9 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
   };
   const at::Tensor mixed =
-      at::scaled_dot_product_attention(split(q), split(k), split(v), {}, 0.0, causal);
+      forward_mode(q) || forward_mode(k) || forward_mode(v)
+          ? std::get<0>(at::_scaled_dot_product_attention_math(split(q), split(k), split(v), {}, 0.0, causal))
+          : at::scaled_dot_product_attention(split(q), split(k), split(v), {}, 0.0, causal);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(1), -1});
 }
 

@@ -196,6 +196,7 @@ unet_config unet_config::read(const std::filesystem::path& config_json) {
   unet_config c;
   file.only("_class_name", "UNet2DConditionModel");
   c.block_out_channels = file.wholes("block_out_channels", c.block_out_channels, 1, widest);
+  if (c.block_out_channels.empty()) file.refuse("block_out_channels", "is empty");
   const auto n = c.block_out_channels.size();
   c.in_channels = file.whole("in_channels", 4, 1, widest);
   c.out_channels = file.whole("out_channels", 4, 1, widest);

@@ -65,7 +65,8 @@ private:
   double epsilon_;
 };
 
-/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention.
+/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under forward-mode
+/// differentiation by matrix products, as its fused kernels have no forward derivative.
 /// \param q [N, L, heads * d]
 /// \param k,v [N, S, heads * d]
 /// \param causal position i sees positions 0..i
