@@ -50,6 +50,12 @@ public:
     return found && !found->is_null();
   }
 
+  std::vector<std::string> keys() const {
+    std::vector<std::string> all;
+    for (const auto& [key, value] : values_.items()) all.push_back(key);
+    return all;
+  }
+
   bool flag(const std::string& key, bool otherwise) const {
     if (!has(key)) return otherwise;
     if (!find(key)->is_boolean()) refuse(key, "is neither true nor false");

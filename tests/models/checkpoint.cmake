@@ -1,0 +1,1 @@
+pushforward_oracle_test(models_checkpoint ORACLE checkpoint SOURCES checkpoint.cpp)
