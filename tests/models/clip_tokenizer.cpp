@@ -1,5 +1,7 @@
 // The tokenizer against transformers' CLIPTokenizer, from folders as they are found.
 
+#include "clip_small_vocabulary.hpp"
+
 #include <support/catch.hpp>
 #include <support/oracle.hpp>
 #include <support/scratch_folder.hpp>
@@ -39,26 +41,7 @@ std::vector<Row> rows(const safetensors::file& file, const std::string& name, co
 /// A folder with a small vocabulary that is whole.
 struct small_files {
   scratch_folder folder;
-  std::string vocabulary = "{", merges = "#version: 0.2\na b\nab c</w>\n";
-
-  small_files() {
-    int id = 0, other = 0x100;
-    const auto add = [&](const std::string& token) {
-      vocabulary += (id ? ",\"" : "\"") + token + "\":" + std::to_string(id);
-      ++id;
-    };
-    for (int b = 0; b < 256; ++b) {
-      const bool printable = (b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad);
-      const int c = printable ? b : other++;
-      std::string symbol =
-          c < 0x80 ? std::string(1, static_cast<char>(c))
-                   : std::string{static_cast<char>(0xc0 | (c >> 6)), static_cast<char>(0x80 | (c & 0x3f))};
-      if (symbol == "\"" || symbol == "\\") symbol = "\\" + symbol;
-      add(symbol);
-      add(symbol + "</w>");
-    }
-    for (const char* token : {"ab", "abc</w>", "<|startoftext|>", "<|endoftext|>"}) add(token);
-  }
+  std::string vocabulary = small_clip_vocabulary(), merges = small_clip_merges();
 
   clip_tokenizer load() const {
     write_bytes(folder / "vocab.json", vocabulary + "}");
@@ -157,6 +140,7 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
            {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"x\": \"a\"}}", "\"x\""},
            {"special_tokens_map.json", "{\"bos_token\": []}", "bos_token"},
            {"added_tokens.json", "{\"new\": null}", "\"new\""},
+           {"special_tokens_map.json", "{\"additional_special_tokens\": [\"none such\"]}", "none such"},
            {"tokenizer.json", "{\"model\": 1}", "byte-pair"},
            {"tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}", "byte-pair"},
            {"tokenizer.json", "{\"model\": {\"continuing_subword_prefix\": 1}}", "byte-pair"},

@@ -377,8 +377,8 @@ token_entries read_entries(const std::filesystem::path& folder, const json& conf
     if (!tokenizer["added_tokens"].is_array()) refuse(name, "added_tokens is not a list");
     for (const json& value : tokenizer["added_tokens"]) {
       const token_entry entry = entry_of(value, false, name, "added_tokens");
-      entries.numbered[id_of(value.is_object() ? value.value("id", json()) : json(), name, entry.content)] =
-          entry;
+      if (!value.is_object() || !value.contains("id")) refuse(name, "added_tokens has an entry without id");
+      entries.numbered[id_of(value["id"], name, entry.content)] = entry;
     }
   }
   return entries;
