@@ -64,6 +64,20 @@ TEST_CASE("a UNet leaves its inputs as they are, and no graph where nobody asks 
   CHECK(at::equal(context, in["context"]));
 }
 
+TEST_CASE("a UNet gives the same whatever it was called with before") {
+  const auto path = case_folder(part, "sd2");
+  if (path.empty()) return;
+  const io in(path / "io.safetensors");
+  const at::Tensor x = in["x"], time = in["time"], context = in["context"];
+  const auto net = load(path);
+  const at::Tensor y = net(x, time, context); // the weights are now in oneDNN's layout for this size
+  const at::Tensor larger = at::cat({x, x}, 3);
+  CHECK(relative_l2(net(larger, time, context), load(path)(larger, time, context)) < 1e-6);
+  const auto f = [&](const at::Tensor& input) { return net(input, time, context); };
+  CHECK(relative_l2(vjp(f, x, in["w"]).second, in["vjp"]) < 1e-4); // and now in their own
+  CHECK(relative_l2(f(x), y) < 1e-6);
+}
+
 TEST_CASE("one time and one context stand for the whole batch of a UNet") {
   const auto path = case_folder(part, "sd2");
   if (path.empty()) return;

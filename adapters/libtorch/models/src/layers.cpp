@@ -1,8 +1,13 @@
 #include <pushforward/libtorch/models/layers.hpp>
 
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/GradMode.h>
 
+#include <mutex>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 namespace pushforward::libtorch::models {
 
@@ -10,6 +15,23 @@ namespace {
 
 /// Whether forward-mode differentiation goes through x.
 bool forward_mode(const at::Tensor& x) { return x._fw_grad(0).defined(); }
+
+std::vector<std::int64_t> both(std::int64_t n) { return {n, n}; }
+
+/// An operator that libtorch has no C++ function for.
+template <class... Arguments> at::Tensor call(const char* name, Arguments&&... arguments) {
+  c10::Stack stack{c10::IValue(std::forward<Arguments>(arguments))...};
+  c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(&stack);
+  return stack.at(0).toTensor();
+}
+
+/// Whether oneDNN computes convolutions of x.
+bool packable(const at::Tensor& x) {
+  static const bool there =
+      at::hasMKLDNN() && c10::Dispatcher::singleton().findSchema({"mkldnn::_convolution_pointwise", ""}) &&
+      c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_convolution_weight", ""});
+  return there && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
+}
 
 } // namespace
 
@@ -20,14 +42,37 @@ linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bi
 
 at::Tensor linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
 
+struct conv2d::kept {
+  std::mutex mutex;
+  at::Tensor weight;
+};
+
 conv2d::conv2d(const weights& w, std::int64_t in, std::int64_t out, const options& o)
-    : weight_{w.take("weight", {out, in, o.kernel, o.kernel}).contiguous(at::MemoryFormat::ChannelsLast)},
-      stride_{o.stride}, padding_{o.padding} {
+    : kept_{std::make_shared<kept>()}, stride_{o.stride}, padding_{o.padding} {
+  kept_->weight = w.take("weight", {out, in, o.kernel, o.kernel}).contiguous(at::MemoryFormat::ChannelsLast);
   if (o.bias) bias_ = w.take("bias", {out});
 }
 
+at::Tensor conv2d::weight_for(const at::Tensor& x, bool packed) const {
+  const std::lock_guard lock(kept_->mutex);
+  auto& weight = kept_->weight;
+  if (packed && !weight.is_mkldnn())
+    weight = call("mkldnn::_reorder_convolution_weight", weight, both(padding_), both(stride_), both(1), 1,
+                  x.sizes().vec());
+  else if (!packed && weight.is_mkldnn())
+    weight = weight.to_dense().contiguous(at::MemoryFormat::ChannelsLast);
+  return weight;
+}
+
 at::Tensor conv2d::operator()(const at::Tensor& x) const {
-  return at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
+  const bool recorded = c10::GradMode::is_enabled() && x.requires_grad();
+  const bool packed = packable(x) && !recorded && !forward_mode(x);
+  const at::Tensor weight = weight_for(x, packed);
+  if (packed)
+    return call("mkldnn::_convolution_pointwise", x, weight,
+                bias_.defined() ? c10::IValue(bias_) : c10::IValue(), both(padding_), both(stride_), both(1),
+                1, "none", c10::List<std::optional<at::Scalar>>(), "");
+  return at::conv2d(x, weight, bias_, both(stride_), both(padding_));
 }
 
 group_norm::group_norm(const weights& w, std::int64_t groups, std::int64_t channels, double epsilon)

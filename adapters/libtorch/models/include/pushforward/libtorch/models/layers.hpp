@@ -1,13 +1,14 @@
 #pragma once
 /// \file
-/// The layers that the published networks are made of, each with its parameters. They read parameters as PyTorch
-/// names them: `weight` and `bias` below the layer's own name.
+/// The layers that the published networks are made of, each with its parameters. They read parameters as
+/// PyTorch names them: `weight` and `bias` below the layer's own name.
 
 #include <pushforward/libtorch/models/weights.hpp>
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace pushforward::libtorch::models {
@@ -24,7 +25,11 @@ private:
   at::Tensor weight_, bias_;
 };
 
-/// Convolution of [N, C, H, W]; its weights are kept channels-last.
+/// Convolution of [N, C, H, W] in channels-last memory. Cheap to copy.
+///
+/// On the CPU oneDNN wants weights in a layout of its own, which libtorch would make anew in each call. Here
+/// they are kept in it, in place of the plain ones; a call that is recorded or differentiated turns them
+/// back.
 class conv2d {
 public:
   struct options {
@@ -38,7 +43,11 @@ public:
   at::Tensor operator()(const at::Tensor& x) const;
 
 private:
-  at::Tensor weight_, bias_;
+  struct kept; // the weights, in the layout that the last call wanted
+  at::Tensor weight_for(const at::Tensor& x, bool packed) const;
+
+  std::shared_ptr<kept> kept_;
+  at::Tensor bias_;
   std::int64_t stride_, padding_;
 };
 
@@ -65,12 +74,10 @@ private:
   double epsilon_;
 };
 
-/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under forward-mode
-/// differentiation by matrix products, as its fused kernels have no forward derivative.
-/// \param q [N, L, heads * d]
-/// \param k,v [N, S, heads * d]
-/// \param causal position i sees positions 0..i
-/// \return [N, L, heads * d]
+/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under
+/// forward-mode differentiation by matrix products, as its fused kernels have no forward derivative. \param q
+/// [N, L, heads * d] \param k,v [N, S, heads * d] \param causal position i sees positions 0..i \return [N, L,
+/// heads * d]
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
                      bool causal = false);
 

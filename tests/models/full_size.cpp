@@ -1,0 +1,101 @@
+// Full-size models against diffusers', and the memory that loading them takes; no test of ctest's, as it
+// needs 8 GB of disk:
+//   PYTHONPATH=tests/models python3 tests/models/full_size.py FOLDER
+//   pushforward_full_size FOLDER
+// Exits with 1 where an output differs by more than 1e-4 (relative L2), or loading took more than 1.2 times
+// the weights.
+#include <pushforward/libtorch/models/autoencoder_kl.hpp>
+#include <pushforward/libtorch/models/unet.hpp>
+
+#include <support/oracle.hpp>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <string>
+
+using namespace pushforward;
+using namespace pushforward::libtorch;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A line of /proc/self/status, in bytes.
+double memory(const std::string& what) {
+  std::ifstream status("/proc/self/status");
+  std::string key;
+  double kib = 0.0;
+  while (status >> key)
+    if (key == what + ":" && status >> kib) return 1024.0 * kib;
+  throw error("/proc/self/status has no " + what);
+}
+
+struct comparison {
+  bool good = true;
+
+  void same(const std::string& what, const at::Tensor& got, const at::Tensor& wanted) {
+    const double difference = testing_support::relative_l2(got, wanted);
+    std::cout << "  " << what << ": relative L2 difference " << difference << '\n';
+    good = good && difference <= 1e-4;
+  }
+};
+
+/// Loads a network, with the peak of memory that it took.
+template <class Load> auto loaded(comparison& v, const fs::path& file, Load load) {
+  std::ofstream("/proc/self/clear_refs") << 5; // the peak starts anew
+  const double before = memory("VmRSS");
+  const auto net = load();
+  const double ratio = (memory("VmHWM") - before) / static_cast<double>(fs::file_size(file));
+  std::cout << "  peak memory of loading: " << ratio << " times the file\n";
+  v.good = v.good && ratio <= 1.2;
+  return net;
+}
+
+template <class F> at::Tensor timed(const char* what, F f) {
+  const auto start = std::chrono::steady_clock::now();
+  const at::Tensor y = f();
+  std::cout << "  " << what << ": "
+            << std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() << " s with "
+            << at::get_num_threads() << " threads\n";
+  return y;
+}
+
+} // namespace
+
+int main(int argc, char** argv) try {
+  if (argc != 2) throw bad_option("usage: pushforward_full_size FOLDER");
+  const c10::NoGradGuard no_grad;
+  const fs::path folder = argv[1];
+  comparison v;
+  for (const std::string name : {"sd15_unet", "sd21_unet", "vae"}) {
+    std::cout << name << '\n';
+    const fs::path path = folder / name, file = path / "diffusion_pytorch_model.safetensors";
+    const safetensors::file expected(path / "io.safetensors");
+    const auto tensor = [&](const char* key) { return read_tensor(expected, key); };
+    if (name == "vae") {
+      const auto vae = loaded(v, file, [&] {
+        return models::autoencoder_kl(models::autoencoder_kl_config::read(path / "config.json"),
+                                      {{file}, {}});
+      });
+      v.same("encoder", timed("encoder", [&] { return vae.encode(tensor("image")); }), tensor("latent"));
+      v.same("decoder", timed("decoder", [&] { return vae.decode(tensor("z")); }), tensor("pixels"));
+    } else {
+      const auto net = loaded(v, file, [&] {
+        return models::unet(models::unet_config::read(path / "config.json"), {{file}, {}});
+      });
+      const at::Tensor x = tensor("x"), time = tensor("time"), context = tensor("context");
+      v.same("output", timed("forward pass", [&] { return net(x, time, context); }), tensor("y"));
+    }
+  }
+  return v.good ? 0 : 1;
+} catch (const std::exception& e) {
+  std::cerr << "pushforward_full_size: " << e.what() << '\n';
+  return 2;
+}

@@ -1,0 +1,46 @@
+"""full_size.py FOLDER: random models of the full size of Stable Diffusion 1.5 and 2.1, and what they
+give, for the program pushforward_full_size. Needs 8 GB of disk and memory for one of them at a time."""
+
+import time
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from oracle import folder, randomize, save
+
+out = folder()
+four = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
+unet = dict(down_block_types=four[0], up_block_types=four[1], sample_size=64)
+models = {
+    "sd15_unet": (UNet2DConditionModel, dict(unet, cross_attention_dim=768, attention_head_dim=8)),
+    "sd21_unet": (UNet2DConditionModel, dict(unet, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20),
+                                             use_linear_projection=True, upcast_attention=True)),
+    "vae": (AutoencoderKL, dict(
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)),
+}
+generator = torch.Generator().manual_seed(3)
+for name, (kind, config) in models.items():
+    model = randomize(kind(**config))
+    path = out / name
+    model.save_pretrained(path, max_shard_size="100GB")
+    with torch.no_grad():
+        if kind is UNet2DConditionModel:
+            x = torch.randn((1, 4, 64, 64), generator=generator)
+            context = torch.randn((1, 77, model.config.cross_attention_dim), generator=generator)
+            t = torch.tensor([481.0])
+            start = time.perf_counter()
+            y = model(x, t, context).sample
+            seconds = time.perf_counter() - start
+            save(path / "io.safetensors", dict(x=x, time=t, context=context, y=y))
+        else:
+            image = torch.randn((1, 3, 512, 512), generator=generator)
+            z = torch.randn((1, 4, 64, 64), generator=generator)
+            start = time.perf_counter()
+            latent = model.encode(image).latent_dist.mean * model.config.scaling_factor
+            pixels = model.decode(z / model.config.scaling_factor).sample
+            seconds = time.perf_counter() - start
+            save(path / "io.safetensors", dict(image=image, latent=latent, z=z, pixels=pixels))
+    print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, "
+          f"{seconds:.1f} s in diffusers with {torch.get_num_threads()} threads", flush=True)
+    del model
