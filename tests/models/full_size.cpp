@@ -1,9 +1,9 @@
 // Full-size models against diffusers', and the memory that loading them takes; no test of ctest's, as it
 // needs 8 GB of disk:
 //   PYTHONPATH=tests/models python3 tests/models/full_size.py FOLDER
-//   pushforward_full_size FOLDER
-// Exits with 1 where an output differs by more than 1e-4 (relative L2), or loading took more than 1.2 times
-// the weights.
+//   for model in sd15_unet sd21_unet vae; do models_diffusion_full FOLDER/$model; done
+// One model a run, so that none is loaded into memory that another has left. Exits with 1 where an output
+// differs by more than 1e-4 (relative L2), or loading took more than 1.2 times the weights.
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 
@@ -70,32 +70,28 @@ template <class F> at::Tensor timed(const char* what, F f) {
 } // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 2) throw bad_option("usage: pushforward_full_size FOLDER");
+  if (argc != 2) throw bad_option("usage: models_diffusion_full FOLDER/MODEL");
   const c10::NoGradGuard no_grad;
-  const fs::path folder = argv[1];
-  comparison v;
-  for (const std::string name : {"sd15_unet", "sd21_unet", "vae"}) {
-    std::cout << name << '\n';
-    const fs::path path = folder / name, file = path / "diffusion_pytorch_model.safetensors";
-    const safetensors::file expected(path / "io.safetensors");
-    const auto tensor = [&](const char* key) { return read_tensor(expected, key); };
-    if (name == "vae") {
-      const auto vae = loaded(v, file, [&] {
-        return models::autoencoder_kl(models::autoencoder_kl_config::read(path / "config.json"),
-                                      {{file}, {}});
-      });
-      v.same("encoder", timed("encoder", [&] { return vae.encode(tensor("image")); }), tensor("latent"));
-      v.same("decoder", timed("decoder", [&] { return vae.decode(tensor("z")); }), tensor("pixels"));
-    } else {
-      const auto net = loaded(v, file, [&] {
-        return models::unet(models::unet_config::read(path / "config.json"), {{file}, {}});
-      });
-      const at::Tensor x = tensor("x"), time = tensor("time"), context = tensor("context");
-      v.same("output", timed("forward pass", [&] { return net(x, time, context); }), tensor("y"));
-    }
+  const fs::path path = argv[1], file = path / "diffusion_pytorch_model.safetensors";
+  std::cout << path.filename().string() << '\n';
+  const safetensors::file expected(path / "io.safetensors");
+  const auto tensor = [&](const char* key) { return read_tensor(expected, key); };
+  comparison c;
+  if (expected.tensors().count("image")) {
+    const auto vae = loaded(c, file, [&] {
+      return models::autoencoder_kl(models::autoencoder_kl_config::read(path / "config.json"), {{file}, {}});
+    });
+    c.same("encoder", timed("encoder", [&] { return vae.encode(tensor("image")); }), tensor("latent"));
+    c.same("decoder", timed("decoder", [&] { return vae.decode(tensor("z")); }), tensor("pixels"));
+  } else {
+    const auto net = loaded(c, file, [&] {
+      return models::unet(models::unet_config::read(path / "config.json"), {{file}, {}});
+    });
+    const at::Tensor x = tensor("x"), time = tensor("time"), context = tensor("context");
+    c.same("output", timed("forward pass", [&] { return net(x, time, context); }), tensor("y"));
   }
-  return v.good ? 0 : 1;
+  return c.good ? 0 : 1;
 } catch (const std::exception& e) {
-  std::cerr << "pushforward_full_size: " << e.what() << '\n';
+  std::cerr << "models_diffusion_full: " << e.what() << '\n';
   return 2;
 }

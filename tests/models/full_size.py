@@ -1,5 +1,5 @@
 """full_size.py FOLDER: random models of the full size of Stable Diffusion 1.5 and 2.1, and what they
-give, for the program pushforward_full_size. Needs 8 GB of disk and memory for one of them at a time."""
+give, for the program models_diffusion_full. Needs 8 GB of disk and memory for one of them at a time."""
 
 import time
 
