@@ -1,7 +1,7 @@
 #include "arguments.hpp"
 
 #include "choose.hpp"
-#include "console.hpp"
+#include "common.hpp"
 
 #include <algorithm>
 #include <iostream>

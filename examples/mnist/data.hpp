@@ -2,8 +2,8 @@
 /// \file
 /// Digits as tensors, and tensors as pictures.
 
+#include "common.hpp"
 #include "idx.hpp"
-#include "png.hpp"
 
 #include <ATen/core/Tensor.h>
 

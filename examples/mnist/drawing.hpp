@@ -2,7 +2,7 @@
 /// \file
 /// Labelled drawings: SVG with pictures inside it.
 
-#include "png.hpp"
+#include "common.hpp"
 
 #include <ATen/core/Tensor.h>
 

@@ -3,8 +3,7 @@
 
 #include "arguments.hpp"
 #include "choose.hpp"
-#include "console.hpp"
-#include "files.hpp"
+#include "common.hpp"
 #include "trace.hpp"
 
 #include <pushforward/error.hpp>

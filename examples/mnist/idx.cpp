@@ -1,6 +1,6 @@
 #include "idx.hpp"
 
-#include "files.hpp"
+#include "common.hpp"
 
 #include <pushforward/error.hpp>
 

@@ -2,7 +2,7 @@
 
 #include "restore.hpp"
 
-#include "png.hpp"
+#include "common.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app{

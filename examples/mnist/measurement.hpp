@@ -2,7 +2,7 @@
 /// \file
 /// What is known of a batch of digits: some of the pixels, or the picture at a lower resolution.
 
-#include "png.hpp"
+#include "common.hpp"
 
 #include <pushforward/concepts.hpp>
 #include <pushforward/libtorch/tensor.hpp>

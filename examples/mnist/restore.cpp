@@ -1,9 +1,7 @@
 #include "restore.hpp"
 
-#include "console.hpp"
+#include "common.hpp"
 #include "data.hpp"
-#include "files.hpp"
-#include "png.hpp"
 #include "trace.hpp"
 
 #include <ATen/core/Tensor.h>

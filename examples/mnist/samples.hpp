@@ -2,8 +2,8 @@
 /// \file
 /// Plain samples of the trained networks, to look at.
 
+#include "common.hpp"
 #include "networks.hpp"
-#include "png.hpp"
 
 #include <pushforward/prediction.hpp>
 

@@ -2,9 +2,8 @@
 
 #include "arguments.hpp"
 #include "choose.hpp"
-#include "console.hpp"
+#include "common.hpp"
 #include "drawing.hpp"
-#include "files.hpp"
 #include "jacobian.hpp"
 
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #include "steering.hpp"
 
-#include "usage.hpp"
+#include "common.hpp"
 
 #include <pushforward/constraints/decoded.hpp>
 #include <pushforward/estimate.hpp>

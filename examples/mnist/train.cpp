@@ -1,10 +1,8 @@
 // Trains the networks of the MNIST example, and writes their weights and sample sheets.
 
-#include "console.hpp"
+#include "common.hpp"
 #include "data.hpp"
-#include "files.hpp"
 #include "networks.hpp"
-#include "png.hpp"
 #include "samples.hpp"
 #include "weights.hpp"
 

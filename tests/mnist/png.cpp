@@ -3,8 +3,8 @@
 #include <support/catch.hpp>
 #include <support/scratch_folder.hpp>
 
+#include <common/png.hpp>
 #include <data.hpp>
-#include <png.hpp>
 
 #include <pushforward/error.hpp>
 

@@ -3,7 +3,7 @@
 #include <support/catch.hpp>
 #include <support/scratch_folder.hpp>
 
-#include <png.hpp>
+#include <common.hpp>
 
 #include <nlohmann/json.hpp>
 

@@ -3,8 +3,8 @@
 #include <support/catch.hpp>
 #include <support/scratch_folder.hpp>
 
+#include <common.hpp>
 #include <idx.hpp>
-#include <png.hpp>
 
 #include <pushforward/safetensors/file.hpp>
 

@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-namespace mnist {
+namespace examples {
 
 /// Has `write` make a temporary file beside `path`, flushes it to the disk and renames it; removes it if
 /// anything throws. \throws pushforward::bad_file where the folder or the file cannot be written
@@ -16,4 +16,4 @@ void write_whole(const std::filesystem::path& path,
 /// The same for a text.
 void write_text(const std::filesystem::path& path, const std::string& text);
 
-} // namespace mnist
+} // namespace examples

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <vector>
 
-namespace mnist {
+namespace examples {
 
 /// Row-major, `channels` bytes a pixel (1 grey, 3 red-green-blue).
 struct picture {
@@ -24,9 +24,11 @@ struct picture {
   }
 };
 
-/// Reads a PNG as grey (channels 1) or colour (channels 3); transparency falls on white.
-/// \throws pushforward::bad_file for a file that is missing, damaged, no PNG, or over 4096 pixels on a side
-picture read_png(const std::filesystem::path& path, std::size_t channels = 1);
+/// Reads a PNG as grey (channels 1) or colour (channels 3); transparency falls on white. 16-bit files without
+/// a gamma are taken to be sRGB, as 8-bit ones are. \throws pushforward::bad_file for a file that is missing,
+/// damaged, no PNG, or larger than that on a side
+picture read_png(const std::filesystem::path& path, std::size_t channels = 1,
+                 std::size_t largest_side = 4096);
 
 /// Writes a PNG, whole or not at all.
 void write_png(const std::filesystem::path& path, const picture& p);
@@ -34,4 +36,4 @@ void write_png(const std::filesystem::path& path, const picture& p);
 /// The bytes of a PNG, for embedding in a page.
 std::vector<std::uint8_t> png_bytes(const picture& p);
 
-} // namespace mnist
+} // namespace examples

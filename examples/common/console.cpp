@@ -12,7 +12,7 @@
 #include <iostream>
 #include <string>
 
-namespace mnist {
+namespace examples {
 
 namespace {
 
@@ -103,4 +103,4 @@ int run_program(const std::string& name, const std::function<int()>& program) {
   return 2;
 }
 
-} // namespace mnist
+} // namespace examples

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <system_error>
 
-namespace mnist {
+namespace examples {
 
 namespace fs = std::filesystem;
 
@@ -46,4 +46,4 @@ void write_text(const fs::path& path, const std::string& text) {
   });
 }
 
-} // namespace mnist
+} // namespace examples

@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-namespace mnist {
+namespace examples {
 
 /// Exit status of a run that Ctrl-C ended early.
 inline constexpr int interrupted_status = 130;
@@ -42,4 +42,4 @@ private:
 /// Runs a program: what it throws becomes one line on standard error and exit status 2.
 int run_program(const std::string& name, const std::function<int()>& program);
 
-} // namespace mnist
+} // namespace examples

@@ -9,13 +9,11 @@
 #include <fstream>
 #include <string>
 
-namespace mnist {
+namespace examples {
 
 using pushforward::bad_file;
 
 namespace {
-
-constexpr std::size_t largest_side = 4096;
 
 png_image image_of(const picture& p) {
   png_image image{};
@@ -28,7 +26,7 @@ png_image image_of(const picture& p) {
 
 } // namespace
 
-picture read_png(const std::filesystem::path& path, std::size_t channels) {
+picture read_png(const std::filesystem::path& path, std::size_t channels, std::size_t largest_side) {
   if (!std::filesystem::is_regular_file(path)) throw bad_file(path.string() + ": there is no such picture");
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
@@ -37,10 +35,12 @@ picture read_png(const std::filesystem::path& path, std::size_t channels) {
   if (image.width > largest_side || image.height > largest_side) {
     const std::string size = std::to_string(image.width) + " x " + std::to_string(image.height);
     png_image_free(&image);
-    throw bad_file(path.string() + ": is " + size + " pixels, over 4096 on a side; shrink it first");
+    throw bad_file(path.string() + ": is " + size + " pixels, over " + std::to_string(largest_side) +
+                   " on a side; shrink it first");
   }
   picture p(image.height, image.width, channels);
   image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+  image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
   const png_color white{255, 255, 255};
   if (!png_image_finish_read(&image, &white, p.pixels.data(), 0, nullptr)) {
     const std::string reason = image.message;
@@ -72,4 +72,4 @@ void write_png(const std::filesystem::path& path, const picture& p) {
   });
 }
 
-} // namespace mnist
+} // namespace examples

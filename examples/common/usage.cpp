@@ -6,7 +6,7 @@
 #include <fstream>
 #include <string>
 
-namespace mnist {
+namespace examples {
 
 namespace {
 
@@ -53,4 +53,4 @@ std::size_t usage::peak_bytes() const {
   return peak > resident_start_ ? peak - resident_start_ : 0;
 }
 
-} // namespace mnist
+} // namespace examples

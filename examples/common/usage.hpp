@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstddef>
 
-namespace mnist {
+namespace examples {
 
 /// Measures from its construction on.
 class usage {
@@ -25,4 +25,4 @@ private:
   std::size_t resident_start_;
 };
 
-} // namespace mnist
+} // namespace examples

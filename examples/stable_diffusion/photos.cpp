@@ -1,0 +1,308 @@
+// Two pullbacks of pixel errors through a tiny autoencoder, on photographs: no denoiser, the latent itself is
+// moved.
+
+#include "pictures.hpp"
+
+#include <common/console.hpp>
+#include <common/files.hpp>
+#include <common/png.hpp>
+#include <common/usage.hpp>
+
+#include <pushforward/constraints/decoded.hpp>
+#include <pushforward/constraints/linear.hpp>
+#include <pushforward/constraints/masked.hpp>
+#include <pushforward/constraints/separable.hpp>
+#include <pushforward/error.hpp>
+#include <pushforward/libtorch/denoiser.hpp>
+#include <pushforward/libtorch/models/autoencoder_tiny.hpp>
+#include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/step_sizes.hpp>
+
+#include <ATen/ATen.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace stable_diffusion;
+using namespace pushforward;
+using json = nlohmann::ordered_json;
+using pushforward::libtorch::models::autoencoder_tiny;
+namespace fs = std::filesystem;
+using traits = tensor_traits<at::Tensor>;
+using autoencoder = libtorch::differentiable_decoder;
+
+/// Thrown when Ctrl-C ends the study.
+struct stopped_early {};
+
+struct arguments {
+  fs::path network, out = "photos";
+  std::vector<fs::path> pictures;
+  std::vector<std::string> tasks{"superres_x4", "superres_x8", "half"};
+  std::int64_t size = 256;
+  std::size_t iterations = 15;
+  linear_decay rate{0.5, 0.02};
+  double probe = 0.005;
+  bool start_grey = false;
+};
+
+/// A measurement of a photograph.
+struct task {
+  std::string name;
+  std::function<constraint_value<at::Tensor>(const at::Tensor&)> constraint;
+  std::function<at::Tensor(const at::Tensor&)> measure; ///< A
+  double measurements;                                  ///< how many values are measured
+  at::Tensor known;                                     ///< what is known, as an image
+};
+
+task superres(const at::Tensor& truth, std::int64_t factor) {
+  const auto side = [&](std::int64_t axis) { return static_cast<std::size_t>(truth.size(axis) / factor); };
+  const auto shrink = resizing(truth, side(2), side(3));
+  const at::Tensor small = shrink.apply(truth);
+  const auto enlarge =
+      resizing(small, static_cast<std::size_t>(truth.size(2)), static_cast<std::size_t>(truth.size(3)));
+  return {"superres_x" + std::to_string(factor), linear(shrink, small),
+          [=](const at::Tensor& x) { return shrink.apply(x); }, static_cast<double>(small.numel()),
+          enlarge.apply(small).clamp(-1.0, 1.0)};
+}
+
+task half(const at::Tensor& truth) {
+  at::Tensor mask = at::ones_like(truth);
+  mask.narrow(3, truth.size(3) / 2, truth.size(3) - truth.size(3) / 2).zero_();
+  return {"half", masked<at::Tensor>(truth, mask), [=](const at::Tensor& x) { return x * mask; },
+          mask.sum().item<double>(), truth * mask};
+}
+
+task task_named(const std::string& name, const at::Tensor& truth) {
+  if (name == "half") return half(truth);
+  return superres(truth, name == "superres_x4" ? 4 : 8);
+}
+
+autoencoder tiny_autoencoder(const fs::path& folder) {
+  const auto network =
+      fs::exists(folder / "config.json")
+          ? autoencoder_tiny(libtorch::models::autoencoder_tiny_config::read(folder / "config.json"),
+                             {{folder / "diffusion_pytorch_model.safetensors"}, {}})
+          : autoencoder_tiny::from_original(folder / "encoder.safetensors", folder / "decoder.safetensors");
+  return autoencoder([network](const at::Tensor& z) { return network.decode(z); },
+                     [network](const at::Tensor& image) { return network.encode(image); });
+}
+
+double product_of(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) * b.to(at::kDouble)).sum().item<double>();
+}
+
+double cosine(const at::Tensor& a, const at::Tensor& b) {
+  return product_of(a, b) / std::sqrt(product_of(a, a) * product_of(b, b));
+}
+
+/// What the two pullbacks of the pixel error e_x at z have to do with each other and with J_D^-1.
+json compare_directions(const task& t, const autoencoder& d, const at::Tensor& z, double probe) {
+  pass_counts uncounted;
+  const at::Tensor image = d.decode(z);
+  const at::Tensor error = t.constraint(image).error;
+  const double h = probe / error.abs().max().item<double>();
+  const at::Tensor by_encoder = (d.encode(image + h * error) - d.encode(image)) / h;
+  const at::Tensor by_vjp = decoder_vjp{}(d, t.constraint, z, uncounted).error;
+  const at::Tensor residual = t.measure(error); // A A^T r, or r where A is a mask
+  const auto pushed = [&](const at::Tensor& e) {
+    const double step = probe / e.abs().max().item<double>();
+    return (d.decode(z + step * e) - image) / step;
+  };
+  const auto facts = [&](const at::Tensor& e) {
+    const at::Tensor p = pushed(e);
+    return json{{"cosine_with_pixel_error", cosine(p, error)},
+                {"cosine_with_pixel_error_measured", cosine(t.measure(p), residual)}};
+  };
+  json j{{"cosine_of_directions", cosine(by_vjp, by_encoder)},
+         {"decoder_vjp", facts(by_vjp)},
+         {"encoder_difference", facts(by_encoder)}};
+  j["encoder_difference"]["gain"] = product_of(pushed(by_encoder), error) / product_of(error, error);
+  return j;
+}
+
+struct outcome {
+  at::Tensor z, image;
+  std::vector<double>
+      residual; ///< root mean square over the measured values, before each iteration and after all
+  pass_counts passes;
+  double seconds = 0.0;
+  std::size_t peak_bytes = 0;
+};
+
+/// z + step * (error pulled back), K times.
+template <class Pullback>
+outcome optimised(const task& t, const autoencoder& d, const Pullback& pullback, at::Tensor z,
+                  const arguments& a, const std::function<void()>& tick) {
+  const decoded constraint(t.constraint, d, pullback);
+  const infinity_norm rule{a.rate};
+  const auto rms = [&](const constraint_value<at::Tensor>& v) {
+    return std::sqrt(2.0 * traits::values(v.loss).front() / t.measurements);
+  };
+  outcome o;
+  const examples::usage cost;
+  for (std::size_t k = 0; k < a.iterations; ++k) {
+    const auto value = constraint(z, o.passes);
+    o.residual.push_back(rms(value));
+    z = traits::combine(rule.scale(value.error, k, a.iterations), value.error, 1.0, z);
+    tick();
+  }
+  o.seconds = cost.seconds();
+  o.peak_bytes = cost.peak_bytes();
+  o.image = d.decode(z);
+  o.residual.push_back(rms(t.constraint(o.image)));
+  o.z = z;
+  return o;
+}
+
+json facts_of(const outcome& o, const at::Tensor& truth) {
+  return {{"residual", o.residual},
+          {"psnr_db", psnr(o.image, truth)},
+          {"seconds_per_iteration", o.seconds / static_cast<double>(o.residual.size() - 1)},
+          {"peak_mb", static_cast<double>(o.peak_bytes) / 1e6},
+          {"decoder_passes", o.passes.decoder_forward},
+          {"decoder_backward_passes", o.passes.decoder_backward},
+          {"encoder_passes", o.passes.encoder_forward}};
+}
+
+std::string number(const json& value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", digits, value.get<double>());
+  return text;
+}
+
+/// One row for each photograph and task.
+std::string table_of(const json& runs) {
+  std::ostringstream out;
+  out << "| photograph | task | residual at start | vjp: after K | encoder: after K | PSNR vjp | PSNR "
+         "encoder | cos of "
+         "directions, start / end | vjp: s, MB | encoder: s, MB "
+         "|\n|---|---|---|---|---|---|---|---|---|---|\n";
+  for (const auto& r : runs) {
+    const auto &vjp = r["decoder_vjp"], &encoder = r["encoder_difference"];
+    const auto cost = [](const json& j) {
+      return number(j["seconds_per_iteration"], 2) + ", " + number(j["peak_mb"], 0);
+    };
+    out << "| " << r["photograph"].get<std::string>() << " | " << r["task"].get<std::string>() << " | "
+        << number(vjp["residual"].front(), 4) << " | " << number(vjp["residual"].back(), 4) << " | "
+        << number(encoder["residual"].back(), 4) << " | " << number(vjp["psnr_db"], 2) << " | "
+        << number(encoder["psnr_db"], 2) << " | " << number(r["at_start"]["cosine_of_directions"], 2) << " / "
+        << number(r["at_end"]["cosine_of_directions"], 2) << " | " << cost(vjp) << " | " << cost(encoder)
+        << " |\n";
+  }
+  return out.str();
+}
+
+int study(const arguments& a) {
+  const autoencoder d = tiny_autoencoder(a.network);
+  examples::progress_bar bar("photographs");
+  const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);
+  double done = 0.0;
+  const auto tick = [&] {
+    if (examples::interrupted()) throw stopped_early{};
+    bar.show(++done, total);
+  };
+  json runs = json::array(), autoencoded = json::object();
+  for (const auto& path : a.pictures) {
+    const at::Tensor truth =
+        fitted(image_of(read_picture(path)), fitting::crop, picture_size{a.size, a.size});
+    const std::string name = path.stem().string();
+    autoencoded[name] = psnr(d.decode(d.encode(truth)), truth);
+    for (const auto& task_name : a.tasks) {
+      const task t = task_named(task_name, truth);
+      const at::Tensor start = d.encode(a.start_grey ? at::zeros_like(truth) : t.known);
+      const auto by_vjp = optimised(t, d, decoder_vjp{}, start, a, tick);
+      const auto by_encoder = optimised(t, d, encoder_difference{a.probe}, start, a, tick);
+      runs.push_back({{"photograph", name},
+                      {"task", t.name},
+                      {"at_start", compare_directions(t, d, start, a.probe)},
+                      {"at_end", compare_directions(t, d, by_encoder.z, a.probe)},
+                      {"decoder_vjp", facts_of(by_vjp, truth)},
+                      {"encoder_difference", facts_of(by_encoder, truth)}});
+      examples::write_png(a.out / (name + "_" + t.name + ".png"),
+                          strip({truth, t.known, d.decode(start), by_vjp.image, by_encoder.image}));
+    }
+  }
+  const json trace{{"size", a.size},
+                   {"iterations", a.iterations},
+                   {"rate", {a.rate.first, a.rate.last}},
+                   {"probe", a.probe},
+                   {"start", a.start_grey ? "grey" : "known"},
+                   {"psnr_of_the_autoencoder_db", autoencoded},
+                   {"runs", runs}};
+  examples::write_text(a.out / "trace.json", trace.dump(2) + "\n");
+  examples::write_text(a.out / "table.md", table_of(runs));
+  std::cout << table_of(runs);
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Super-resolution and half-image constraints on photographs, pulled back to the latents of a tiny\n"
+      "autoencoder by the decoder's vjp and by the encoder's difference. Writes a strip for each (truth, "
+      "what\n"
+      "is known, start, decoder vjp, encoder difference), trace.json and table.md.",
+      "pushforward_photos"};
+  app.footer("Example:\n  pushforward_photos --autoencoder taef2 --out photos astronaut.png chelsea.png");
+  arguments a;
+  app.add_option("pictures", a.pictures, "photographs, JPEG or PNG; their middle is used")->required();
+  app.add_option("--autoencoder", a.network,
+                 "folder with encoder.safetensors and decoder.safetensors (TAESD's family), or as diffusers "
+                 "writes it")
+      ->required();
+  app.add_option("--out", a.out, "folder for what is written")->capture_default_str();
+  app.add_option("--tasks", a.tasks, "of superres_x4, superres_x8, half")
+      ->capture_default_str()
+      ->delimiter(',')
+      ->check(CLI::IsMember({"superres_x4", "superres_x8", "half"}));
+  app.add_option("--size", a.size, "side in pixels, a multiple of 64")
+      ->capture_default_str()
+      ->check([](auto& text) {
+        const auto n = std::strtol(text.c_str(), nullptr, 10);
+        return n > 0 && n % 64 == 0 ? std::string() : text + " is not a positive multiple of 64";
+      });
+  app.add_option("--K", a.iterations, "iterations")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--lr", a.rate.first, "largest change of a latent element in the first iteration")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--lr-last", a.rate.last, "in the last one; linear in between")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--probe", a.probe, "of the encoder's difference")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::string message = e.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    std::cerr << app.get_name() << ": " << message << "; see --help\n";
+    return 2;
+  }
+  examples::catch_interrupts();
+  return examples::run_program(app.get_name(), [&] {
+    try {
+      return study(a);
+    } catch (const stopped_early&) {
+      std::cerr << app.get_name() << ": stopped; the strips that were finished are in " << a.out.string()
+                << '\n';
+      return examples::interrupted_status;
+    }
+  });
+}

@@ -1,0 +1,126 @@
+// The study on photographs, run on a small random autoencoder.
+
+#include <support/catch.hpp>
+#include <support/scratch_folder.hpp>
+
+#include <pictures.hpp>
+
+#include <pushforward/libtorch/safetensors.hpp>
+
+#include <ATen/ATen.h>
+
+#include <nlohmann/json.hpp>
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace testing_support;
+namespace fs = std::filesystem;
+
+namespace {
+
+using named_tensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+void add_convolution(named_tensors& all, const std::string& name, std::int64_t out, std::int64_t in,
+                     bool bias = true) {
+  const auto scale = 1.0 / std::sqrt(9.0 * static_cast<double>(in));
+  all.emplace_back(name + ".weight", at::randn({out, in, 3, 3}) * scale);
+  if (bias) all.emplace_back(name + ".bias", 0.1 * at::randn({out}));
+}
+
+/// One resolution without blocks would do; two, with one block each, are as small as a real one can be.
+void write_autoencoder(const fs::path& folder) {
+  at::manual_seed(0);
+  const auto block = [](named_tensors& all, const std::string& name) {
+    for (const char* part : {".conv.0", ".conv.2", ".conv.4"}) add_convolution(all, name + part, 4, 4);
+  };
+  named_tensors encoder, decoder;
+  add_convolution(encoder, "0", 4, 3);
+  block(encoder, "1");
+  add_convolution(encoder, "2", 4, 4, false);
+  block(encoder, "3");
+  add_convolution(encoder, "4", 4, 4);
+  add_convolution(decoder, "1", 4, 4);
+  block(decoder, "3");
+  add_convolution(decoder, "5", 4, 4, false);
+  block(decoder, "6");
+  add_convolution(decoder, "7", 3, 4);
+  pushforward::libtorch::write_tensors(folder / "encoder.safetensors", encoder);
+  pushforward::libtorch::write_tensors(folder / "decoder.safetensors", decoder);
+}
+
+void write_photograph(const fs::path& path) {
+  const auto y = at::linspace(-1.0, 1.0, 80).view({1, 1, 80, 1}),
+             x = at::linspace(-1.0, 1.0, 100).view({1, 1, 1, 100});
+  examples::write_png(
+      path, stable_diffusion::picture_of(at::cat({(3 * x + y).sin(), (2 * y).cos() * x, x * y}, 1)));
+}
+
+/// Exit status; output goes to a file.
+int run(const scratch_folder& folder, const std::string& arguments) {
+  const std::string command =
+      std::string(PHOTOS_PROGRAM) + " " + arguments + " >" + (folder / "out.txt").string() + " 2>&1";
+  const int status = std::system(command.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+} // namespace
+
+TEST_CASE("the study writes strips, a trace and a table, and one pullback runs without a backward pass") {
+  const scratch_folder folder;
+  write_autoencoder(folder.path());
+  write_photograph(folder / "p.png");
+  const int status = run(folder, "--autoencoder " + folder.path().string() + " --size 64 --K 3 --out " +
+                                     (folder / "o").string() + " " + (folder / "p.png").string());
+  INFO(read_bytes(folder / "out.txt"));
+  REQUIRE(status == 0);
+  for (const char* name : {"p_superres_x4.png", "p_superres_x8.png", "p_half.png"}) {
+    const auto strip = stable_diffusion::read_picture(folder / "o" / name);
+    CHECK(strip.height == 64);
+    CHECK(strip.width == 5 * 64 + 4 * 4);
+  }
+  const auto trace = nlohmann::json::parse(read_bytes(folder / "o/trace.json"));
+  REQUIRE(trace["runs"].size() == 3);
+  for (const auto& r : trace["runs"]) {
+    CHECK(r["decoder_vjp"]["residual"].size() == 4);
+    CHECK(r["encoder_difference"]["residual"].size() == 4);
+    CHECK(r["decoder_vjp"]["residual"][0] == r["encoder_difference"]["residual"][0]);
+    CHECK(r["decoder_vjp"]["decoder_backward_passes"] == 3);
+    CHECK(r["encoder_difference"]["decoder_backward_passes"] == 0);
+    CHECK(r["encoder_difference"]["encoder_passes"] == 6);
+    // J_D J_D^T is positive semi-definite
+    CHECK(r["at_start"]["decoder_vjp"]["cosine_with_pixel_error"].get<double>() > 0.0);
+    const double c = r["at_start"]["cosine_of_directions"];
+    CHECK((c >= -1.0 && c <= 1.0));
+  }
+  CHECK_THAT(read_bytes(folder / "o/table.md"), contains_text("| p | superres_x8 |"));
+}
+
+TEST_CASE("what the study cannot use is one line and exit status 2") {
+  const scratch_folder folder;
+  write_autoencoder(folder.path());
+  write_photograph(folder / "p.png");
+  write_bytes(folder / "text.png", "no picture");
+  const std::string network =
+      "--autoencoder " + folder.path().string() + " --out " + (folder / "o").string() + " ";
+  const auto refused = [&](const std::string& arguments, const std::string& message) {
+    CAPTURE(arguments);
+    CHECK(run(folder, arguments) == 2);
+    const auto text = read_bytes(folder / "out.txt");
+    CHECK_THAT(text, contains_text(message));
+    CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+  };
+  refused(network + (folder / "text.png").string(), "neither a JPEG nor a PNG");
+  refused(network + (folder / "none.png").string(), "no such picture");
+  refused(network + "--size 100 " + (folder / "p.png").string(), "multiple of 64");
+  refused(network + "--tasks half,x3 " + (folder / "p.png").string(), "x3");
+  refused("--autoencoder " + (folder / "nowhere").string() + " " + (folder / "p.png").string(), "nowhere");
+  refused((folder / "p.png").string(), "--autoencoder");
+  CHECK_FALSE(fs::exists(folder / "o"));
+}
