@@ -268,6 +268,7 @@ int main(int argc, char** argv) {
   app.add_option("--tasks", a.tasks, "of superres_x4, superres_x8, half")
       ->capture_default_str()
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"superres_x4", "superres_x8", "half"}));
   app.add_option("--size", a.size, "side in pixels, a multiple of 64")
       ->capture_default_str()
