@@ -2,7 +2,8 @@
 # Installs what the project needs and is not there yet. Works from any folder; a second run takes a second or two.
 #
 #   scripts/setup.sh          compilers, libraries, libtorch: for scripts/test.sh and scripts/demo.sh
-#   scripts/setup.sh --ci     also what .ci/run needs: clang, clang-format, doxygen, chromium
+#   scripts/setup.sh --ci     also what .ci/run needs: clang, clang-format, doxygen, chromium, and Python's diffusers,
+#                             transformers and torch (5 GB, in the cache folder) that networks are compared with
 #
 # Packages come from apt (as root, or with sudo). libtorch is one that is already there (PUSHFORWARD_TORCH, Torch_DIR, a
 # Python with torch, the cache folder), else the PyPI wheel, unpacked into the cache folder that all clones share:
@@ -13,10 +14,10 @@ set -euo pipefail
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
-  nlohmann-json3-dev libcli11-dev libpng-dev zlib1g-dev catch2 libbenchmark-dev)
+  nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev libicu-dev zlib1g-dev catch2 libbenchmark-dev)
 case ${1:-} in
   '') ;;
-  --ci) packages+=(g++ git clang clang-format libclang-rt-dev doxygen chromium) ;;
+  --ci) packages+=(g++ git python3-venv clang clang-format libclang-rt-dev doxygen chromium) ;;
   -h | --help)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
     exit 0
@@ -124,4 +125,16 @@ if ! torch=$(find_libtorch); then
     torch=$(find_libtorch) || stop "the libtorch just unpacked cannot be used: $torch"
   fi
 fi
+# --- what networks are compared with ---------------------------------------------------------------------------
+
+oracles=$cache/oracles
+if [ "${1:-}" = --ci ] && ! "$oracles/bin/python3" -c 'import diffusers, torch, transformers' 2>/dev/null; then
+  exec 9>"$cache/lock"
+  flock 9
+  say "installing diffusers, transformers and torch for Python into $oracles"
+  rm -rf "$oracles"
+  python3 -m venv "$oracles" && "$oracles/bin/pip" -q install -r "$repository/scripts/oracles.txt" ||
+    stop "pip could not install the packages of scripts/oracles.txt"
+fi
+
 say "set up: $("${CXX:-c++}" --version | head -n 1), libtorch in $torch$([ "$cuda" = ON ] && echo ' with CUDA')"

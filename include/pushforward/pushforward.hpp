@@ -14,6 +14,7 @@
 #include <pushforward/error.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/guidance.hpp>
+#include <pushforward/loops.hpp>
 #include <pushforward/memory.hpp>
 #include <pushforward/paths/rectified_flow.hpp>
 #include <pushforward/paths/variance_preserving.hpp>

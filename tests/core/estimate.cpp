@@ -237,6 +237,8 @@ TEST_CASE("the automatic probe is the reference's, but stays above what the comp
   CHECK(automatic_probe(0x1p-52) == 0.005);            // float64
   CHECK(automatic_probe(0x1p-10) == 0x1p-5);           // float16
   CHECK(automatic_probe(0x1p-7) == std::sqrt(0x1p-7)); // bfloat16
+  CHECK(automatic_probe(0x1p-23, 0.5) == 0.005);       // an output that x0 damps
+  CHECK(automatic_probe(0x1p-23, 100.0) == 0.5);       // and one that it amplifies
 }
 
 TEMPLATE_LIST_TEST_CASE("the automatic probe follows the resolution that the denoiser tells", "", backends) {

@@ -133,7 +133,7 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
 TEST_CASE("a run writes its picture and its trace") {
   const scratch_folder folder;
   const auto r = run(folder, "inpaint",
-                     {"--known", "left", "--start", "0.6", "--steps", "3", "--K", "2", "--batch", "2",
+                     {"--known", "left", "--steps", "3", "--K", "2", "--batch", "2",
                       "--first", "1", "--out", (folder / "two").string()});
   INFO(r.said);
   REQUIRE(r.status == 0);
@@ -150,7 +150,7 @@ TEST_CASE("a run writes its picture and its trace") {
 
   SECTION("a digit of a batch comes out as by itself") {
     const auto one = run(folder, "inpaint",
-                         {"--known", "left", "--start", "0.6", "--steps", "3", "--K", "2", "--first", "2",
+                         {"--known", "left", "--steps", "3", "--K", "2", "--first", "2",
                           "--out", (folder / "one").string()});
     INFO(one.said);
     REQUIRE(one.status == 0);

@@ -1,4 +1,5 @@
 #include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/loops.hpp>
 #include <pushforward/noise/philox_normal.hpp>
 
 #include <ATen/ops/addcmul.h>
@@ -58,6 +59,27 @@ at::Tensor moved_to(const at::Device& device, const at::Tensor& host) {
 
 c10::ScalarType scalar_type_on(const at::Device& device) {
   return device.is_mps() ? at::kFloat : at::kDouble;
+}
+
+/// Whether plain loops over x's elements, one sample after the other, will do: quicker than libtorch's own
+/// reductions, which set up more than they sum at these sizes.
+bool for_loops(const at::Tensor& x) {
+  return x.device().is_cpu() && x.is_contiguous() && !x.is_conj() && !x.is_neg();
+}
+
+/// f(Real{}) for the type of x's elements.
+template <class F> auto in_type_of(const at::Tensor& x, F f) {
+  if (x.scalar_type() == at::kDouble) return f(double{});
+  return f(float{});
+}
+
+/// f(first element of sample i, elements of a sample, i) for each sample, on the host.
+template <class F> per_sample each_sample(const at::Tensor& x, F f) {
+  at::Tensor result = at::empty({x.size(0)}, at::kDouble);
+  double* to = result.mutable_data_ptr<double>();
+  const std::int64_t n = x.size(0), elements = n == 0 ? 0 : x.numel() / n;
+  for (std::int64_t i = 0; i < n; ++i) to[i] = f(i * elements, static_cast<std::size_t>(elements));
+  return {result};
 }
 
 /// p in x's type, to be broadcast over x.
@@ -180,6 +202,13 @@ at::Tensor traits::multiply(at::Tensor x, const at::Tensor& y) {
 
 per_sample traits::max_abs(const at::Tensor& x) {
   const c10::NoGradGuard no_grad;
+  if (for_loops(x))
+    return in_type_of(x, [&]<class Real>(Real) {
+      const Real* first = x.const_data_ptr<Real>();
+      return each_sample(x, [&](std::int64_t at, std::size_t n) {
+        return static_cast<double>(loops::max_abs(first + at, n));
+      });
+    });
   return {at::linalg_vector_norm(flat(x), std::numeric_limits<double>::infinity(), at::IntArrayRef{1})
               .to(scalar_type_on(x.device()))};
 }
@@ -187,12 +216,23 @@ per_sample traits::max_abs(const at::Tensor& x) {
 per_sample traits::dot(const at::Tensor& x, const at::Tensor& y) {
   const c10::NoGradGuard no_grad;
   require_same_sizes(x, y);
+  if (for_loops(x) && for_loops(y))
+    return in_type_of(x, [&]<class Real>(Real) {
+      const Real* first = x.const_data_ptr<Real>();
+      const Real* second = y.const_data_ptr<Real>();
+      return each_sample(
+          x, [&](std::int64_t at, std::size_t n) { return loops::dot(first + at, second + at, n); });
+    });
   const at::Tensor first = flat(x).to(scalar_type_on(x.device())); // products in the type of the sum
   return {at::sum(first.mul(flat(y)), at::IntArrayRef{1})};
 }
 
 bool traits::all_finite(const at::Tensor& x) {
   const c10::NoGradGuard no_grad;
+  if (for_loops(x))
+    return in_type_of(x, [&]<class Real>(Real) {
+      return loops::all_finite(x.const_data_ptr<Real>(), static_cast<std::size_t>(x.numel()));
+    });
   // a sum of v - v is 0, and NaN where a v is NaN or infinite
   return x.sub(x).sum().item<double>() == 0.0;
 }
