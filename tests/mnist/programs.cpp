@@ -133,8 +133,8 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
 TEST_CASE("a run writes its picture and its trace") {
   const scratch_folder folder;
   const auto r = run(folder, "inpaint",
-                     {"--known", "left", "--steps", "3", "--K", "2", "--batch", "2",
-                      "--first", "1", "--out", (folder / "two").string()});
+                     {"--known", "left", "--steps", "3", "--K", "2", "--batch", "2", "--first", "1", "--out",
+                      (folder / "two").string()});
   INFO(r.said);
   REQUIRE(r.status == 0);
   const auto picture = mnist::read_png(folder / "two.png");
@@ -149,9 +149,9 @@ TEST_CASE("a run writes its picture and its trace") {
   CHECK(j["digits"].size() == 2);
 
   SECTION("a digit of a batch comes out as by itself") {
-    const auto one = run(folder, "inpaint",
-                         {"--known", "left", "--steps", "3", "--K", "2", "--first", "2",
-                          "--out", (folder / "one").string()});
+    const auto one = run(
+        folder, "inpaint",
+        {"--known", "left", "--steps", "3", "--K", "2", "--first", "2", "--out", (folder / "one").string()});
     INFO(one.said);
     REQUIRE(one.status == 0);
     const json k = json::parse(read_bytes(folder / "one.json"));

@@ -11,8 +11,8 @@
 
 namespace testing_support {
 
-/// The folder of the script's files; empty where Python's packages were missing, and then the case is to return
-/// (ctest calls it skipped).
+/// The folder of the script's files; empty where Python's packages were missing, and then the case is to
+/// return (ctest calls it skipped).
 inline std::filesystem::path oracle_folder(const std::filesystem::path& folder) {
   if (std::filesystem::is_directory(folder)) return folder;
   std::cout << "no oracle: " << folder.string() << " was not written\n";

@@ -56,8 +56,9 @@ at::Tensor map_tensor(const safetensors::file& file, const std::string& name) {
   const auto type = type_in(file, name);
   if (view.bytes.empty() || reinterpret_cast<std::uintptr_t>(view.bytes.data()) % c10::elementSize(type) != 0)
     return read_tensor(file, name);
-  return at::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, [kept = file.mapping()](void*) {},
-                       at::TensorOptions().dtype(type));
+  return at::from_blob(
+      const_cast<std::byte*>(view.bytes.data()), view.shape, [kept = file.mapping()](void*) {},
+      at::TensorOptions().dtype(type));
 }
 
 void write_tensors(const std::filesystem::path& path,

@@ -96,7 +96,8 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
                    ", but a parameter must be of a floating type");
   at::Tensor part = stored.reshape(whole);
   if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
-  at::Tensor taken = at::empty(shape, at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device));
+  at::Tensor taken =
+      at::empty(shape, at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device));
   taken.copy_(part);
   if (!at::isfinite(taken).all().item<bool>())
     throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
