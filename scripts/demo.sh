@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     -h | --help)
-      sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+      usage
       exit 0
       ;;
     *) stop "unknown argument $1; see scripts/demo.sh --help" ;;

@@ -19,7 +19,7 @@ case ${1:-} in
   '') ;;
   --ci) packages+=(g++ git python3-venv clang clang-format libclang-rt-dev doxygen chromium) ;;
   -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    usage
     exit 0
     ;;
   *) stop "unknown argument $1; see scripts/setup.sh --help" ;;
@@ -128,13 +128,16 @@ fi
 # --- what networks are compared with ---------------------------------------------------------------------------
 
 oracles=$cache/oracles
-if [ "${1:-}" = --ci ] && ! "$oracles/bin/python3" -c 'import diffusers, torch, transformers' 2>/dev/null; then
+wanted=$repository/scripts/oracles.txt
+if [ "${1:-}" = --ci ] && ! cmp -s "$wanted" "$oracles/installed.txt"; then
+  mkdir -p "$cache"
   exec 9>"$cache/lock"
   flock 9
   say "installing diffusers, transformers and torch for Python into $oracles"
   rm -rf "$oracles"
-  python3 -m venv "$oracles" && "$oracles/bin/pip" -q install -r "$repository/scripts/oracles.txt" ||
+  python3 -m venv "$oracles" && "$oracles/bin/pip" -q install -r "$wanted" ||
     stop "pip could not install the packages of scripts/oracles.txt"
+  cp "$wanted" "$oracles/installed.txt" # last: a folder without it was left unfinished
 fi
 
 say "set up: $("${CXX:-c++}" --version | head -n 1), libtorch in $torch$([ "$cuda" = ON ] && echo ' with CUDA')"

@@ -5,7 +5,7 @@ set -euo pipefail
 
 case ${1:-} in
   -h | --help)
-    sed -n '2s/^# //p' "${BASH_SOURCE[0]}"
+    usage
     exit 0
     ;;
 esac

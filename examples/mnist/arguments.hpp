@@ -4,11 +4,12 @@
 
 #include "steering.hpp"
 
+#include <common/command_line.hpp>
+
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <string>
 
@@ -24,6 +25,9 @@ struct arguments {
   steering_options steering;
 };
 
+using examples::run_with;
+using examples::stopped_early;
+
 /// --model, --weights, --data, --first, --seed.
 void add_model_options(CLI::App& app, arguments& a);
 /// --policy, --step-size, --steps, --K and the other options of a run.
@@ -33,11 +37,5 @@ void add_sampling_options(CLI::App& app, arguments& a);
 
 /// Words for the policies, as on the command line.
 const std::map<std::string, policy_kind>& policies();
-
-/// Thrown by a program that Ctrl-C ended before it had anything to write.
-struct stopped_early {};
-
-/// Parses and runs; a bad command line, like anything thrown, is one line on standard error and status 2.
-int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program);
 
 } // namespace mnist

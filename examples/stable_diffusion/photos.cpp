@@ -3,6 +3,7 @@
 
 #include "pictures.hpp"
 
+#include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/files.hpp>
 #include <common/png.hpp>
@@ -43,9 +44,6 @@ using pushforward::libtorch::models::autoencoder_tiny;
 namespace fs = std::filesystem;
 using traits = tensor_traits<at::Tensor>;
 using autoencoder = libtorch::differentiable_decoder;
-
-/// Thrown when Ctrl-C ends the study.
-struct stopped_early {};
 
 struct arguments {
   fs::path network, out = "photos";
@@ -211,7 +209,7 @@ int study(const arguments& a) {
   const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);
   double done = 0.0;
   const auto tick = [&] {
-    if (examples::interrupted()) throw stopped_early{};
+    if (examples::interrupted()) throw examples::stopped_early{};
     bar.show(++done, total);
   };
   json runs = json::array(), autoencoded = json::object();
@@ -287,23 +285,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::string message = e.what();
-    std::replace(message.begin(), message.end(), '\n', ' ');
-    std::cerr << app.get_name() << ": " << message << "; see --help\n";
-    return 2;
-  }
-  examples::catch_interrupts();
-  return examples::run_program(app.get_name(), [&] {
-    try {
-      return study(a);
-    } catch (const stopped_early&) {
-      std::cerr << app.get_name() << ": stopped; the strips that were finished are in " << a.out.string()
-                << '\n';
-      return examples::interrupted_status;
-    }
-  });
+  return examples::run_with(
+      app, argc, argv, [&] { return study(a); },
+      [&] { return "; the strips that were finished are in " + a.out.string(); });
 }

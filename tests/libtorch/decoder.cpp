@@ -1,7 +1,6 @@
 // Decoders from callables.
 
-#include <support/catch.hpp>
-#include <support/random.hpp>
+#include "tensors.hpp"
 
 #include <pushforward/constraints/decoded.hpp>
 #include <pushforward/constraints/masked.hpp>
@@ -20,21 +19,6 @@ using libtorch::forward_decoder;
 static_assert(encoding_decoder<forward_decoder, at::Tensor>);
 static_assert(!differentiable_decoder<forward_decoder, at::Tensor>);
 static_assert(differentiable_decoder<recorded_decoder, at::Tensor>);
-
-namespace {
-
-at::Tensor random_tensor(at::IntArrayRef sizes, std::uint64_t seed, c10::ScalarType type = at::kDouble) {
-  std::int64_t n = 1;
-  for (auto extent : sizes) n *= extent;
-  return at::tensor(random_numbers(static_cast<std::size_t>(n), seed), at::kDouble).view(sizes).to(type);
-}
-
-double distance(const at::Tensor& x, const at::Tensor& y) {
-  REQUIRE(x.sizes() == y.sizes());
-  return (x - y).abs().max().item<double>();
-}
-
-} // namespace
 
 TEST_CASE("a decoder's product is J_D^T w: the images' shape in, the latents' out") {
   const at::Tensor matrix = random_tensor({3, 5}, 1);

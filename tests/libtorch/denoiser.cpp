@@ -2,6 +2,7 @@
 // and what is recorded for autograd when.
 
 #include "small_network.hpp"
+#include "tensors.hpp"
 
 #include <support/catch.hpp>
 #include <support/random.hpp>
@@ -32,17 +33,6 @@ static_assert(differentiable_denoiser<recorded_denoiser, at::Tensor>);
 static_assert(forward_mode_denoiser<recorded_denoiser, at::Tensor>);
 
 namespace {
-
-at::Tensor random_tensor(at::IntArrayRef sizes, std::uint64_t seed, c10::ScalarType type = at::kDouble) {
-  std::int64_t n = 1;
-  for (auto extent : sizes) n *= extent;
-  return at::tensor(random_numbers(static_cast<std::size_t>(n), seed), at::kDouble).view(sizes).to(type);
-}
-
-double distance(const at::Tensor& x, const at::Tensor& y) {
-  REQUIRE(x.sizes() == y.sizes());
-  return (x - y).abs().max().item<double>();
-}
 
 double relative_error(const at::Tensor& is, const at::Tensor& wanted) {
   return ((is - wanted).norm() / wanted.norm()).item<double>();

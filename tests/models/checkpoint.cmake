@@ -1,1 +1,2 @@
-pushforward_oracle_test(models_checkpoint ORACLE checkpoint SOURCES checkpoint.cpp)
+pushforward_oracle_test(models_checkpoint LABEL models ORACLE checkpoint
+  SOURCES checkpoint.cpp LIBRARIES pushforward::models)

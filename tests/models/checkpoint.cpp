@@ -147,6 +147,16 @@ TEST_CASE("everything that a folder lacks is named at once") {
   CHECK_THROWS_WITH(open_checkpoint(folder / "nowhere"), contains_text("no such checkpoint"));
 }
 
+TEST_CASE("a tokenizer may be in one file") {
+  const scratch_folder folder;
+  write_folder(folder / "c");
+  fs::remove(folder / "c/tokenizer/vocab.json");
+  fs::remove(folder / "c/tokenizer/merges.txt");
+  CHECK_THROWS_WITH(open_checkpoint(folder / "c"), contains_text("tokenizer/vocab.json"));
+  write(folder / "c/tokenizer/tokenizer.json", "{}");
+  CHECK(open_checkpoint(folder / "c").tokenizer == folder / "c/tokenizer");
+}
+
 TEST_CASE("pickle files are refused with the reason and the remedy") {
   const scratch_folder folder;
   const auto refused = [&](const fs::path& path) {
@@ -232,7 +242,7 @@ TEST_CASE("a prediction that is missing or contradicts the scheduler names the o
   CHECK(open_checkpoint(folder / "c", {.prediction = prediction_type::v}).prediction == prediction_type::v);
 }
 
-TEST_CASE("a scheduler's configuration that is wrong or not implemented is refused by name") {
+TEST_CASE("a scheduler's configuration that is wrong or not supported is refused by name") {
   const scratch_folder folder;
   const auto file = folder / "scheduler_config.json";
   const auto read = [&](const std::string& text) {

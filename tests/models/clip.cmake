@@ -1,7 +1,8 @@
 # CLIP: tokenizer, text and vision encoders.
-pushforward_oracle_test(models_clip ORACLE clip SOURCES clip_text.cpp clip_tokenizer.cpp clip_vision.cpp)
+pushforward_oracle_test(models_clip LABEL models ORACLE clip
+  SOURCES clip_text.cpp clip_tokenizer.cpp clip_vision.cpp LIBRARIES pushforward::models)
 
-# In full size, not a test: `PYTHONPATH=tests/models <python> tests/models/clip.py FOLDER full` takes minutes and 3 GB, then
+# In full size, not a test: `PYTHONPATH=tests/support <python> tests/models/clip.py FOLDER full` takes minutes and 3 GB, then
 # `models_clip_full FOLDER` compares.
 add_executable(models_clip_full EXCLUDE_FROM_ALL clip_full.cpp)
 target_include_directories(models_clip_full PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -1,6 +1,6 @@
 // Full-size models against diffusers', and the memory that loading them takes; no test of ctest's, as it
 // needs 8 GB of disk:
-//   PYTHONPATH=tests/models python3 tests/models/full_size.py FOLDER
+//   PYTHONPATH=tests/support python3 tests/models/full_size.py FOLDER
 //   for model in sd15_unet sd21_unet vae; do models_diffusion_full FOLDER/$model; done
 // One model a run, so that none is loaded into memory that another has left. Exits with 1 where an output
 // differs by more than 1e-4 (relative L2), or loading took more than 1.2 times the weights.

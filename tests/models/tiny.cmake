@@ -1,1 +1,2 @@
-pushforward_oracle_test(models_tiny ORACLE tiny SOURCES autoencoder_tiny.cpp)
+pushforward_oracle_test(models_tiny LABEL models ORACLE tiny
+  SOURCES autoencoder_tiny.cpp LIBRARIES pushforward::models)

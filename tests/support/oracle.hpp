@@ -1,5 +1,5 @@
 #pragma once
-// What an oracle script of tests/models has written.
+// What an oracle script has written; see tests/oracles.cmake.
 
 #include <pushforward/libtorch/safetensors.hpp>
 

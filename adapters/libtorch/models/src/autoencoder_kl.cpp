@@ -219,7 +219,7 @@ autoencoder_kl_config autoencoder_kl_config::read(const std::filesystem::path& c
       file.refuse(key, std::string("is not ") + type + " for each of block_out_channels");
   }
   const std::string activation = file.text("act_fn", "silu");
-  if (activation != "silu" && activation != "swish") file.not_implemented("act_fn");
+  if (activation != "silu" && activation != "swish") file.not_supported("act_fn");
   file.has("sample_size");
   file.only_what_was_read();
   if (const auto f = fault_of(c)) file.refuse(f->first, f->second);

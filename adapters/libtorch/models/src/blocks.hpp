@@ -5,6 +5,8 @@
 
 #include <pushforward/libtorch/models/layers.hpp>
 
+#include "shape_text.hpp"
+
 #include <ATen/ATen.h>
 
 #include <cstdint>
@@ -12,13 +14,6 @@
 #include <string>
 
 namespace pushforward::libtorch::models {
-
-/// The shape, for messages.
-inline std::string text_of(const at::Tensor& x) {
-  std::string text = "[";
-  for (std::int64_t i = 0; i < x.dim(); ++i) text += (i ? ", " : "") + std::to_string(x.size(i));
-  return text + "]";
-}
 
 /// [N, C, H, W] -> [N, H W, C].
 inline at::Tensor tokens_of(const at::Tensor& map) {

@@ -191,7 +191,7 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
     const auto name = index.text("_class_name", "StableDiffusionPipeline");
     if (name != "StableDiffusionPipeline" && name != "StableDiffusionImg2ImgPipeline")
       index.refuse("_class_name",
-                   "is not StableDiffusionPipeline: only Stable Diffusion 1.x and 2.x are implemented");
+                   "is not StableDiffusionPipeline: only Stable Diffusion 1.x and 2.x are supported");
   }
   checkpoint c;
   c.layout = checkpoint_layout::diffusers;
@@ -201,8 +201,11 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   c.text_encoder = part_in(folder / "text_encoder", "model", options, missing);
   c.tokenizer = folder / "tokenizer";
   const auto scheduler = folder / "scheduler" / "scheduler_config.json";
-  for (const auto& needed : {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt", scheduler})
-    if (!is_file(needed)) missing.push_back(needed.string());
+  std::vector<fs::path> needed{scheduler};
+  if (!is_file(*c.tokenizer / "tokenizer.json")) // holds both of the others
+    needed.insert(needed.begin(), {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt"});
+  for (const auto& file : needed)
+    if (!is_file(file)) missing.push_back(file.string());
   if (!missing.empty()) {
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
@@ -216,7 +219,7 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   c.text_encoder.class_name = "CLIPTextModel";
   if (c.unet.class_name != "UNet2DConditionModel")
     unet.refuse("_class_name",
-                "is not UNet2DConditionModel: only Stable Diffusion 1.x and 2.x are implemented");
+                "is not UNet2DConditionModel: only Stable Diffusion 1.x and 2.x are supported");
   if (c.vae.class_name != "AutoencoderKL" && c.vae.class_name != "AutoencoderTiny")
     vae.refuse("_class_name", "is neither AutoencoderKL nor AutoencoderTiny");
   if (text.text("model_type", "clip_text_model") != "clip_text_model")
@@ -229,7 +232,7 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   if (unet.whole("in_channels", 4, 1, widest) != vae.whole("latent_channels", 4, 1, widest))
     unet.refuse("in_channels",
                 "is not the VAE's latent_channels: a UNet that takes more than the latents (of the "
-                "inpainting and depth models) is not implemented");
+                "inpainting and depth models) is not supported");
   auto schedule = read_scheduler(scheduler);
   c.path = std::move(schedule.path);
   c.prediction = agreed(scheduler.string(), schedule.prediction, options.prediction);
@@ -261,7 +264,7 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
     const auto found = tensors.lower_bound(prefix);
     return found != tensors.end() && found->first.starts_with(prefix);
   };
-  const std::string only = "; only Stable Diffusion 1.x and 2.x are implemented";
+  const std::string only = "; only Stable Diffusion 1.x and 2.x are supported";
   if (below("conditioner.embedders."))
     throw bad_file(path.string() + ": is a Stable Diffusion XL checkpoint" + only);
   if (below("model.diffusion_model.joint_blocks.") || below("joint_blocks."))
@@ -288,7 +291,7 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
   if (in.size() != 4 || in[1] != 4)
     throw bad_file(path.string() +
                    ": the UNet does not take 4 channels; the inpainting and depth models, which take "
-                   "more than the latents, are not implemented");
+                   "more than the latents, are not supported");
   checkpoint c;
   c.layout = checkpoint_layout::ldm;
   for (auto* part : {&c.unet, &c.vae, &c.text_encoder}) part->files = {path};
@@ -330,9 +333,9 @@ noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
   const json_config json(scheduler_config_json);
   if (!classes.count(json.text("_class_name", "DDIMScheduler")))
     json.refuse("_class_name", "is not a scheduler of the variance preserving path with discrete times");
-  if (json.has("trained_betas")) json.not_implemented("trained_betas");
+  if (json.has("trained_betas")) json.not_supported("trained_betas");
   for (const char* key : {"rescale_betas_zero_snr", "use_flow_sigmas"})
-    if (json.flag(key, false)) json.not_implemented(key);
+    if (json.flag(key, false)) json.not_supported(key);
   for (const char* key : {"beta_schedule", "num_train_timesteps"})
     if (!json.has(key)) json.refuse(key, "is needed");
   const auto kind = json.text("beta_schedule", "");

@@ -67,7 +67,7 @@ public:
     if (!has(key)) return;
     const auto& value = *find(key);
     for (const auto& one : value.is_array() ? value : nlohmann::json::array({value}))
-      if (one != false) not_implemented(key);
+      if (one != false) not_supported(key);
   }
 
   /// A whole number in [low, high].
@@ -136,9 +136,9 @@ public:
     return below;
   }
 
-  /// Refuses any value but the one that is implemented.
-  void only(const std::string& key, const nlohmann::json& implemented) const {
-    if (has(key) && *find(key) != implemented) not_implemented(key);
+  /// Refuses any value but the one that is supported.
+  void only(const std::string& key, const nlohmann::json& supported) const {
+    if (has(key) && *find(key) != supported) not_supported(key);
   }
 
   /// Refuses keys that nothing has asked for, unless they switch something off (null, false) or begin with an
@@ -146,11 +146,11 @@ public:
   void only_what_was_read() const {
     for (const auto& [key, value] : values_.items())
       if (!seen_.count(key) && !key.starts_with('_') && !value.is_null() && value != false)
-        not_implemented(key);
+        not_supported(key);
   }
 
-  [[noreturn]] void not_implemented(const std::string& key) const {
-    refuse(key, "asks for something that is not implemented here");
+  [[noreturn]] void not_supported(const std::string& key) const {
+    refuse(key, "asks for something that is not supported");
   }
 
   /// bad_file: "<file>: <key> (<its value>) <what>".

@@ -212,7 +212,7 @@ unet_config unet_config::read(const std::filesystem::path& config_json) {
   const auto context = file.wholes_for("cross_attention_dim", n, 1280, 1, widest);
   if (!context.empty()) c.cross_attention_dim = context[0];
   if (std::any_of(context.begin(), context.end(), [&](auto d) { return d != context[0]; }))
-    file.not_implemented("cross_attention_dim");
+    file.not_supported("cross_attention_dim");
   c.use_linear_projection = file.flag("use_linear_projection", false);
   c.upcast_attention = file.flag("upcast_attention", false);
   c.norm_num_groups = file.whole("norm_num_groups", 32, 1, widest);
@@ -220,7 +220,7 @@ unet_config unet_config::read(const std::filesystem::path& config_json) {
   c.flip_sin_to_cos = file.flag("flip_sin_to_cos", true);
   c.freq_shift = file.number("freq_shift", 0.0, -1e6, 1e6);
   const std::string activation = file.text("act_fn", "silu");
-  if (activation != "silu" && activation != "swish") file.not_implemented("act_fn");
+  if (activation != "silu" && activation != "swish") file.not_supported("act_fn");
   file.only_false("only_cross_attention");
   file.only("mid_block_type", "UNetMidBlock2DCrossAttn");
   file.only("downsample_padding", 1);

@@ -1,5 +1,7 @@
 #include <pushforward/libtorch/models/weights.hpp>
 
+#include "shape_text.hpp"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -10,12 +12,6 @@
 namespace pushforward::libtorch::models {
 
 namespace {
-
-std::string text_of(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 std::vector<std::int64_t> without_trailing_ones(std::vector<std::int64_t> shape) {
   while (!shape.empty() && shape.back() == 1) shape.pop_back();

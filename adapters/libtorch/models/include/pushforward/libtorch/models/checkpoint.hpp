@@ -38,8 +38,8 @@ struct checkpoint_options {
 struct checkpoint {
   checkpoint_layout layout = checkpoint_layout::diffusers;
   checkpoint_part unet, vae, text_encoder;
-  std::optional<std::filesystem::path>
-      tokenizer; ///< folder with vocab.json and merges.txt; none in a single file
+  /// Folder with vocab.json and merges.txt, or tokenizer.json; none in a single file.
+  std::optional<std::filesystem::path> tokenizer;
   /// Width of the text's states: 768 in Stable Diffusion 1.x, 1024 in 2.x.
   std::int64_t cross_attention_dim = 768;
   variance_preserving path = variance_preserving::scaled_linear();
@@ -71,7 +71,7 @@ struct noise_schedule {
 
 /// Reads scheduler_config.json: beta_schedule (linear, scaled_linear, squaredcos_cap_v2), beta_start,
 /// beta_end, num_train_timesteps, prediction_type (epsilon, sample, v_prediction). \throws bad_file for a
-/// value that is absent, wrong or not implemented (trained_betas, rescale_betas_zero_snr, schedulers of other
+/// value that is absent, wrong or not supported (trained_betas, rescale_betas_zero_snr, schedulers of other
 /// paths)
 noise_schedule read_scheduler(const std::filesystem::path& scheduler_config_json);
 

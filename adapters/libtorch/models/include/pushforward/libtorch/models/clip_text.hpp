@@ -32,7 +32,7 @@ struct clip_text_config {
   static clip_text_config stable_diffusion_2();
   /// \param config_json of a text encoder, or of a whole CLIP model
   /// \throws bad_file for a file that cannot be read, and for a value that is wrong or that is not
-  /// implemented here; the message names its key
+  /// supported; the message names its key
   static clip_text_config read(const std::filesystem::path& config_json);
 };
 

@@ -30,7 +30,7 @@ struct clip_vision_config {
 
   /// \param config_json of a vision encoder, or of a whole CLIP model
   /// \throws bad_file for a file that cannot be read, and for a value that is wrong or that is not
-  /// implemented here; the message names its key
+  /// supported; the message names its key
   static clip_vision_config read(const std::filesystem::path& config_json);
 };
 

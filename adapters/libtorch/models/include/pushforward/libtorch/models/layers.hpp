@@ -75,9 +75,10 @@ private:
 };
 
 /// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under
-/// forward-mode differentiation by matrix products, as its fused kernels have no forward derivative. \param q
-/// [N, L, heads * d] \param k,v [N, S, heads * d] \param causal position i sees positions 0..i \return [N, L,
-/// heads * d]
+/// forward-mode differentiation by matrix products, as its fused kernels have no forward derivative.
+///
+/// q is [N, L, heads * d], k and v are [N, S, heads * d], the result is [N, L, heads * d]. Where `causal`,
+/// position i sees positions 0..i.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
                      bool causal = false);
 
