@@ -112,10 +112,12 @@ def comparisons(rows):
         descent = by.get((model, task, "gradient_descent"))
         if policy not in ("inexact_newton", "vae_newton") or descent is None:
             continue
+        d, n = ({"kept": round(100 * r["kept"], 1), "error": round(r["error"], 3), "decibel": round(r["decibel"], 1)}
+                for r in (descent, newton))  # what the table shows: no difference is claimed that it does not
         better = [text for is_better, text in (
-            (descent["kept"] > newton["kept"], f"it keeps more labels ({100 * descent['kept']:.1f} % against {100 * newton['kept']:.1f} %)"),
-            (descent["error"] < newton["error"], f"its constraint RMSE is lower ({descent['error']:.3f} against {newton['error']:.3f})"),
-            (descent["decibel"] > newton["decibel"], f"its PSNR is higher ({descent['decibel']:.1f} against {newton['decibel']:.1f} dB)")) if is_better]
+            (d["kept"] > n["kept"], f"it keeps more labels ({d['kept']:.1f} % against {n['kept']:.1f} %)"),
+            (d["error"] < n["error"], f"its constraint RMSE is lower ({d['error']:.3f} against {n['error']:.3f})"),
+            (d["decibel"] > n["decibel"], f"its PSNR is higher ({d['decibel']:.1f} against {n['decibel']:.1f} dB)")) if is_better]
         place = f"{TASKS.get(task, words(task))} ({MODELS[model]}): "
         yield place + (f"gradient descent does better than {words(policy)} in that " + "; ".join(better) + "." if better
                        else f"gradient descent does no better than {words(policy)} in labels, constraint RMSE or PSNR.")
