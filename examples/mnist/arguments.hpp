@@ -25,6 +25,7 @@ struct arguments {
   steering_options steering;
 };
 
+using examples::policies;
 using examples::run_with;
 using examples::stopped_early;
 
@@ -34,8 +35,5 @@ void add_model_options(CLI::App& app, arguments& a);
 void add_steering_options(CLI::App& app, arguments& a);
 /// Of those alone that say how the sampler goes: --steps, --start, --eta, --one-step-beta, --renoise.
 void add_sampling_options(CLI::App& app, arguments& a);
-
-/// Words for the policies, as on the command line.
-const std::map<std::string, policy_kind>& policies();
 
 } // namespace mnist

@@ -5,6 +5,8 @@
 #include "measurement.hpp"
 #include "model.hpp"
 
+#include <common/updates.hpp>
+
 #include <pushforward/sample.hpp>
 
 #include <ATen/core/Tensor.h>
@@ -15,31 +17,14 @@
 
 namespace mnist {
 
-enum class policy_kind {
-  inexact_newton,
-  forward_mode_newton,
-  gradient_descent,
-  exact_newton,
-  vae_newton,
-  none
-};
-enum class step_kind { infinity_norm, constant, spectral };
+using examples::policy_kind;
+using examples::step_kind;
+using examples::to_string;
 
-std::string to_string(policy_kind kind);
-std::string to_string(step_kind kind);
-
-struct steering_options {
-  policy_kind policy = policy_kind::inexact_newton;
-  step_kind step_size = step_kind::infinity_norm;
-  std::size_t iterations = 5; ///< K
-  double lr = 0.5;            ///< rate of the infinity norm, lambda of constant, c of spectral
-  double lr_last = 0.02;      ///< at the last inner iteration; spectral has one c
-  double probe = 0.0;         ///< of the forward differences; 0 is automatic
-  double cutoff = 0.5;        ///< of exact Newton
+struct steering_options : examples::update_options {
   either_path::sampling sampling;
   std::uint64_t seed = 0;
   std::uint64_t first_sample = 0; ///< global index of the batch's first digit
-  double tolerance = -1.0;
 };
 
 struct steered {

@@ -1,0 +1,86 @@
+#include "updates.hpp"
+
+namespace examples {
+
+namespace {
+
+const std::map<std::string, step_kind>& step_sizes() {
+  static const std::map<std::string, step_kind> all{{"infinity_norm", step_kind::infinity_norm},
+                                                    {"constant", step_kind::constant},
+                                                    {"spectral", step_kind::spectral}};
+  return all;
+}
+
+template <class Enum> std::string word_for(const std::map<std::string, Enum>& words, Enum value) {
+  for (const auto& [word, meaning] : words)
+    if (meaning == value) return word;
+  return {};
+}
+
+} // namespace
+
+const std::map<std::string, policy_kind>& policies() {
+  static const std::map<std::string, policy_kind> all{
+      {"inexact_newton", policy_kind::inexact_newton},
+      {"forward_mode_newton", policy_kind::forward_mode_newton},
+      {"gradient_descent", policy_kind::gradient_descent},
+      {"exact_newton", policy_kind::exact_newton},
+      {"vae_newton", policy_kind::vae_newton},
+      {"none", policy_kind::none}};
+  return all;
+}
+
+std::string to_string(policy_kind kind) { return word_for(policies(), kind); }
+std::string to_string(step_kind kind) { return word_for(step_sizes(), kind); }
+
+void add_update_options(CLI::App& app, update_options& o, const std::string& sample) {
+  const std::string group = "Update";
+  add_choice(app, "--policy", o.policy, policies(), "update policy", group);
+  add_choice(app, "--step-size", o.step_size, step_sizes(), "step-size rule", group);
+  app.add_option("--K", o.iterations, "inner iterations a time step")->capture_default_str()->group(group);
+  app.add_option("--lr", o.lr, "rate of the first inner iteration (constant: lambda; spectral: c)")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--lr-last", o.lr_last, "rate of the last one; linear in between")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--probe", o.probe, "of the forward differences; 0: automatic")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--cutoff", o.cutoff, "of exact_newton, on singular values")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--tolerance", o.tolerance, "loss at which a " + sample + " is left alone; negative: never")
+      ->capture_default_str()
+      ->group(group);
+}
+
+namespace detail {
+
+chosen_step step_of(const update_options& o) {
+  const pf::linear_decay rate{o.lr, o.lr_last};
+  switch (o.step_size) {
+  case step_kind::constant:
+    return {pf::constant_step{rate}};
+  case step_kind::spectral:
+    return {pf::spectral{.c = o.lr, .probe = o.probe}};
+  case step_kind::infinity_norm:
+    break;
+  }
+  return {pf::infinity_norm{rate}};
+}
+
+forward_policy forward_policy_of(const update_options& o) {
+  switch (o.policy) {
+  case policy_kind::forward_mode_newton:
+    return {pf::forward_mode_newton{}};
+  case policy_kind::exact_newton:
+    return {pf::exact_newton{.cutoff = o.cutoff, .probe = o.probe}};
+  default:
+    return {pf::inexact_newton{.probe = o.probe}};
+  }
+}
+
+} // namespace detail
+
+} // namespace examples
