@@ -3,8 +3,9 @@
 #include "arguments.hpp"
 #include "choose.hpp"
 #include "common.hpp"
-#include "drawing.hpp"
 #include "jacobian.hpp"
+
+#include <common/drawing.hpp>
 
 #include <nlohmann/json.hpp>
 
