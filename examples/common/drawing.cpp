@@ -104,6 +104,20 @@ picture signed_colours(const at::Tensor& image, double limit, std::size_t scale)
   });
 }
 
+picture heat_colours(const at::Tensor& image, double low, double high, std::size_t scale) {
+  static constexpr double stops[][3] = {{68, 1, 84},    {72, 40, 120},  {62, 74, 137},  {49, 104, 142},
+                                        {38, 130, 142}, {31, 158, 137}, {53, 183, 121}, {110, 206, 88},
+                                        {181, 222, 43}, {253, 231, 37}};
+  constexpr std::size_t last = std::size(stops) - 1;
+  return drawn(image, scale, 3, [&](double v, std::uint8_t* pixel) {
+    const double share = v > low ? std::min((v - low) / (high - low), 1.0) : 0.0;
+    const double at = share * static_cast<double>(last);
+    const auto k = std::min(static_cast<std::size_t>(at), last - 1);
+    for (std::size_t c = 0; c < 3; ++c)
+      pixel[c] = byte(std::lerp(stops[k][c], stops[k + 1][c], at - static_cast<double>(k)) / 255.0);
+  });
+}
+
 drawing::drawing(double width, double height, std::string label)
     : width_{width}, height_{height}, label_{std::move(label)} {}
 

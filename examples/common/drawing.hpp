@@ -26,6 +26,10 @@ picture shades(const at::Tensor& image, std::size_t scale);
 /// An image [1, 1, H, W] of signed values: -limit blue, 0 white, limit red; values beyond take the ends.
 picture signed_colours(const at::Tensor& image, double limit, std::size_t scale);
 
+/// An image [1, 1, H, W]: from low, dark blue, to high, yellow, by way of green (viridis); values beyond take
+/// the ends, and NaN the lower one.
+picture heat_colours(const at::Tensor& image, double low, double high, std::size_t scale);
+
 /// A drawing that is written as one SVG file. Sizes in pixels.
 class drawing {
 public:

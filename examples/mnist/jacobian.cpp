@@ -1,6 +1,5 @@
 #include "jacobian.hpp"
 
-#include <pushforward/analysis/arnoldi.hpp>
 #include <pushforward/analysis/jacobian.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/libtorch/tensor.hpp>
@@ -65,32 +64,13 @@ directions directions_at(const digit_model& m, const at::Tensor& image, const di
   return d;
 }
 
-const std::vector<std::string>& spectrum_operators() {
-  static const std::vector<std::string> all{"J", "J^T", "(J + J^T)/2", "(J - J^T)/2"};
-  return all;
-}
-
-spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time, const std::string& of,
-                     std::size_t krylov, std::uint64_t seed) {
+examples::spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time,
+                               const std::string& of, std::size_t krylov, std::uint64_t seed) {
   pf::pass_counts counts;
   const estimator e(pf::model(m.denoiser(), m.path()), counts);
   const at::Tensor clean = m.latent() ? m.decoder().encode(image) : image;
   const auto at = e.evaluate(pf::noised(m.path(), clean, time, seed), time);
-  std::function<at::Tensor(const at::Tensor&)> apply;
-  if (of == "J")
-    apply = pf::jacobian_product(e, at);
-  else if (of == "J^T")
-    apply = pf::transposed_product(e, at);
-  else if (of == "(J + J^T)/2")
-    apply = pf::symmetric_product(e, at);
-  else if (of == "(J - J^T)/2")
-    apply = pf::skew_product(e, at);
-  else
-    throw pf::bad_option("unknown operator " + of);
-  const auto found = pf::arnoldi<at::Tensor>(apply, at.x0, krylov).front();
-  spectrum s{time, of, {}, found.steps, found.invariant};
-  for (const auto& value : found.eigenvalues) s.eigenvalues.emplace_back(value.real(), value.imag());
-  return s;
+  return examples::spectrum_of(e, at, at.x0, of, krylov);
 }
 
 } // namespace mnist

@@ -4,6 +4,8 @@
 
 #include "model.hpp"
 
+#include <common/spectrum.hpp>
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -49,20 +51,9 @@ struct directions_options {
 directions directions_at(const digit_model& m, const at::Tensor& image, const directions_options& o,
                          const std::function<void(const std::string&)>& tell);
 
-/// Eigenvalues of J and its parts at one time, as real and imaginary parts.
-struct spectrum {
-  double time = 0.0;
-  std::string of;                                     ///< "J", "J^T", "(J + J^T)/2", "(J - J^T)/2"
-  std::vector<std::pair<double, double>> eigenvalues; ///< largest magnitude first
-  std::size_t krylov = 0;
-  bool invariant = false;
-};
-
-/// One of the four operators at one time, from `krylov` Arnoldi steps that start at the clean estimate.
-spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time, const std::string& of,
-                     std::size_t krylov, std::uint64_t seed);
-
-/// What `spectrum_at` takes for `of`.
-const std::vector<std::string>& spectrum_operators();
+/// One of `examples::spectrum_operators()` at one time, from `krylov` Arnoldi steps that start at the clean
+/// estimate.
+examples::spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time,
+                               const std::string& of, std::size_t krylov, std::uint64_t seed);
 
 } // namespace mnist

@@ -1,0 +1,80 @@
+#pragma once
+/// \file
+/// Eigenvalues of J = d x0 / d x_t and of its parts over time, by Arnoldi's iteration: as a table, a plot and
+/// JSON.
+
+#include <pushforward/analysis/arnoldi.hpp>
+#include <pushforward/analysis/jacobian.hpp>
+#include <pushforward/error.hpp>
+#include <pushforward/libtorch/tensor.hpp>
+
+#include <ATen/core/Tensor.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace examples {
+
+/// Eigenvalues of one operator at one time.
+struct spectrum {
+  double time = 0.0;
+  std::string of;                                     ///< one of `spectrum_operators()`
+  std::vector<std::pair<double, double>> eigenvalues; ///< real and imaginary parts, largest magnitude first
+  std::size_t krylov = 0;                             ///< Arnoldi steps taken
+  bool invariant = false;                             ///< the Krylov space was exhausted: these are exact
+  std::size_t passes = 0, backward = 0;
+
+  /// Largest magnitude; 0 without eigenvalues.
+  double radius() const;
+};
+
+/// J, J^T, (J + J^T)/2, (J - J^T)/2.
+const std::vector<std::string>& spectrum_operators();
+
+/// Eigenvalues of the operator `of` at an estimate of one sample, from `krylov` Arnoldi steps.
+/// \param start where Arnoldi starts, of the sample's shape
+/// \param probe of the forward differences; 0: automatic
+/// \throws pushforward::bad_option for another operator
+template <class Estimator>
+spectrum spectrum_of(const Estimator& e, const pushforward::estimate<at::Tensor>& at, const at::Tensor& start,
+                     const std::string& of, std::size_t krylov, double probe = 0.0) {
+  std::function<at::Tensor(const at::Tensor&)> apply;
+  if (of == "J")
+    apply = pushforward::jacobian_product(e, at, probe);
+  else if (of == "J^T")
+    apply = pushforward::transposed_product(e, at);
+  else if (of == "(J + J^T)/2")
+    apply = pushforward::symmetric_product(e, at, probe);
+  else if (of == "(J - J^T)/2")
+    apply = pushforward::skew_product(e, at, probe);
+  else
+    throw pushforward::bad_option("unknown operator " + of);
+  const auto before = e.counts();
+  const auto found = pushforward::arnoldi<at::Tensor>(apply, start, krylov).front();
+  spectrum s{at.t,
+             of,
+             {},
+             found.steps,
+             found.invariant,
+             e.counts().forward - before.forward,
+             e.counts().backward - before.backward};
+  for (const auto& value : found.eigenvalues) s.eigenvalues.emplace_back(value.real(), value.imag());
+  return s;
+}
+
+/// Of each operator at each time, as `at(time, of)` finds it, with a progress bar; fewer after Ctrl-C.
+std::vector<spectrum> spectra(const std::vector<double>& times,
+                              const std::function<spectrum(double time, const std::string& of)>& at);
+
+/// Prints the largest magnitudes; writes OUT.svg (them over time) and OUT.json (`facts` and all eigenvalues).
+/// \return the program's exit status
+int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts,
+                  const std::filesystem::path& out);
+
+} // namespace examples
