@@ -1,16 +1,12 @@
 // The programs that sample, run as their users run them, with the weights of the repository.
 
 #include <support/catch.hpp>
+#include <support/program.hpp>
 #include <support/scratch_folder.hpp>
 
 #include <common.hpp>
 
 #include <nlohmann/json.hpp>
-
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,8 +16,6 @@
 #include <thread>
 #include <vector>
 
-extern char** environ;
-
 using namespace testing_support;
 
 namespace {
@@ -29,42 +23,15 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// Starts a program; both its outputs go to a file.
+const std::string programs = PROGRAM_FOLDER "/pushforward_mnist_";
+
 pid_t start(const std::string& program, std::vector<std::string> arguments, const fs::path& output) {
-  const std::string path = PROGRAM_FOLDER "/pushforward_mnist_" + program;
-  arguments.insert(arguments.begin(), path);
-  std::vector<char*> list;
-  for (auto& a : arguments) list.push_back(a.data());
-  list.push_back(nullptr);
-  ::posix_spawn_file_actions_t files;
-  ::posix_spawn_file_actions_init(&files);
-  ::posix_spawn_file_actions_addopen(&files, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  ::posix_spawn_file_actions_adddup2(&files, 1, 2);
-  pid_t id = 0;
-  const int fault = ::posix_spawn(&id, path.c_str(), &files, nullptr, list.data(), environ);
-  ::posix_spawn_file_actions_destroy(&files);
-  if (fault != 0) throw std::runtime_error("cannot start " + path);
-  return id;
+  return start_program(programs + program, std::move(arguments), output);
 }
-
-int status_of(pid_t id) {
-  int status = 0;
-  ::waitpid(id, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-struct finished {
-  int status;
-  std::string said;
-};
 
 finished run(const scratch_folder& folder, const std::string& program, std::vector<std::string> arguments) {
-  const auto output = folder / "output.txt";
-  const int status = status_of(start(program, std::move(arguments), output));
-  return {status, read_bytes(output)};
+  return run_program(folder, programs + program, std::move(arguments));
 }
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 } // namespace
 

@@ -1,0 +1,343 @@
+#include "model.hpp"
+
+#include <common/command_line.hpp>
+
+#include <pushforward/error.hpp>
+#include <pushforward/libtorch/models/autoencoder_kl.hpp>
+#include <pushforward/libtorch/models/autoencoder_tiny.hpp>
+#include <pushforward/libtorch/models/checkpoint.hpp>
+#include <pushforward/libtorch/models/clip_text.hpp>
+#include <pushforward/libtorch/models/clip_tokenizer.hpp>
+#include <pushforward/safetensors/file.hpp>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/GradMode.h>
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <vector>
+
+namespace stable_diffusion {
+
+namespace fs = std::filesystem;
+namespace models = pushforward::libtorch::models;
+using pushforward::bad_file;
+using pushforward::bad_option;
+using json = nlohmann::ordered_json;
+
+namespace {
+
+const std::map<std::string, c10::ScalarType>& types() {
+  static const std::map<std::string, c10::ScalarType> all{
+      {"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}};
+  return all;
+}
+
+int cuda_devices() { return at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; }
+
+std::string device_list() {
+  std::string list = "cpu (" + std::to_string(at::get_num_threads()) + " threads)\n";
+  for (int i = 0; i < cuda_devices(); ++i) list += "cuda:" + std::to_string(i) + "\n";
+  if (!at::hasCUDA())
+    list += "no CUDA device: this build has no CUDA in its libtorch (see README, \"On a GPU\")\n";
+  else if (cuda_devices() == 0)
+    list += "no CUDA device: libtorch has CUDA, but finds no driver or no GPU\n";
+  return list;
+}
+
+/// Bytes that are free for us: what the system has, within the limit of our control group.
+double free_memory() {
+  double free = 1e18;
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  double value = 0.0;
+  for (std::string rest; meminfo >> key >> value; std::getline(meminfo, rest))
+    if (key == "MemAvailable:") free = 1024.0 * value;
+  double most = 0.0, used = 0.0; // "max" where there is no limit: then nothing is read
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> most &&
+      std::ifstream("/sys/fs/cgroup/memory.current") >> used)
+    free = std::min(free, most - used);
+  return free;
+}
+
+std::string megabytes(double bytes) {
+  return std::to_string(static_cast<long long>(std::max(bytes, 0.0) / 1e6 + 0.5)) + " MB";
+}
+
+/// Throws where the tensors of the files do not fit into the memory that is free, as `type`.
+void require_room(const std::vector<fs::path>& files, const std::string& prefix,
+                  const models::placement& where, const std::string& what) {
+  if (where.device != at::kCPU) return;
+  double bytes = 0.0;
+  for (const auto& path : files) {
+    const pushforward::safetensors::file file(path);
+    for (const auto& [name, tensor] : file.tensors())
+      if (name.compare(0, prefix.size(), prefix) == 0)
+        bytes += 8.0 * static_cast<double>(tensor.bytes.size()) /
+                 static_cast<double>(pushforward::safetensors::bits_of(tensor.type)) *
+                 static_cast<double>(c10::elementSize(where.type));
+  }
+  require_memory(bytes, free_memory(), what);
+}
+
+models::placement placement_of(const part_placement& part, const std::string& standard) {
+  return {part.type, device_named(part.device.empty() ? standard : part.device)};
+}
+
+pushforward::libtorch::differentiable_decoder maps_of(const auto& network, const models::placement& where) {
+  return pushforward::libtorch::differentiable_decoder(
+      [network](const at::Tensor& z) { return network.decode(z); },
+      [network](const at::Tensor& image) { return network.encode(image); },
+      pushforward::libtorch::decoder_options{where.type, where.device});
+}
+
+autoencoder kl(const models::autoencoder_kl_config& config, const models::weights& w) {
+  if (w.where().type == at::kHalf && config.force_upcast)
+    throw bad_option(
+        "the autoencoder overflows in float16 (force_upcast): leave --vae-dtype at float32 or bfloat16");
+  return {maps_of(models::autoencoder_kl(config, w), w.where()), config.scale(), config.latent_channels};
+}
+
+autoencoder tiny(const models::autoencoder_tiny& network, const models::placement& where) {
+  return {maps_of(network, where), network.factor(), network.config().latent_channels};
+}
+
+autoencoder autoencoder_of(const models::checkpoint_part& part, models::checkpoint_layout layout,
+                           const models::placement& where) {
+  if (layout == models::checkpoint_layout::ldm) {
+    const models::autoencoder_kl_config config;
+    require_room(part.files, "first_stage_model.", where, "the autoencoder");
+    return kl(config, {part.files, where, models::ldm_autoencoder_names(config)});
+  }
+  require_room(part.files, "", where, "the autoencoder");
+  if (part.class_name == "AutoencoderTiny")
+    return tiny({models::autoencoder_tiny_config::read(*part.config), {part.files, where}}, where);
+  return kl(models::autoencoder_kl_config::read(*part.config), {part.files, where});
+}
+
+models::clip_text text_encoder_of(const models::checkpoint& c, const models::placement& where) {
+  if (c.layout == models::checkpoint_layout::diffusers) {
+    require_room(c.text_encoder.files, "", where, "the text encoder");
+    return {models::clip_text_config::read(*c.text_encoder.config), {c.text_encoder.files, where}};
+  }
+  require_room(c.text_encoder.files, "cond_stage_model.", where, "the text encoder");
+  if (c.cross_attention_dim == 768)
+    return {models::clip_text_config::stable_diffusion_1(),
+            {c.text_encoder.files, where, models::ldm_clip_text_names()}};
+  return {models::clip_text_config::stable_diffusion_2(),
+          {c.text_encoder.files, where, models::open_clip_text_names()}};
+}
+
+models::unet unet_of(const models::checkpoint& c, const models::placement& where) {
+  if (c.layout == models::checkpoint_layout::diffusers) {
+    require_room(c.unet.files, "", where, "the UNet");
+    return {models::unet_config::read(*c.unet.config), {c.unet.files, where}};
+  }
+  const auto config = c.cross_attention_dim == 768 ? models::unet_config::stable_diffusion_1()
+                                                   : models::unet_config::stable_diffusion_2();
+  require_room(c.unet.files, "model.diffusion_model.", where, "the UNet");
+  return {config, {c.unet.files, where, models::ldm_unet_names(config)}};
+}
+
+models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arguments& a) {
+  if (!a.tokenizer.empty()) return models::clip_tokenizer(a.tokenizer);
+  if (c.tokenizer) return models::clip_tokenizer(*c.tokenizer);
+  throw bad_option(a.checkpoint.string() +
+                   ": a single file holds no tokenizer; pass --tokenizer with a folder that has vocab.json "
+                   "and merges.txt (the tokenizer folder of any Stable Diffusion checkpoint)");
+}
+
+/// The ids of a text, with a word on standard error where it is too long.
+at::Tensor ids_of(const models::clip_tokenizer& tokenizer, const std::string& text) {
+  const auto tokens = static_cast<std::int64_t>(tokenizer.encode(text).size());
+  if (tokens > tokenizer.length() - 2)
+    std::cerr << "the prompt has " << tokens << " tokens: the last " << tokens - tokenizer.length() + 2
+              << " are cut off\n";
+  return tokenizer(std::vector<std::string>{text});
+}
+
+} // namespace
+
+std::string to_string(c10::ScalarType type) {
+  for (const auto& [word, meaning] : types())
+    if (meaning == type) return word;
+  return c10::toString(type);
+}
+
+void require_memory(double bytes, double available, const std::string& what) {
+  if (bytes <= available) return;
+  throw bad_option(
+      what + " needs " + megabytes(bytes) + " of memory, but " + megabytes(available) +
+      " are free: close other programs, or choose a smaller type (--dtype bfloat16, --vae-dtype, "
+      "--text-dtype)");
+}
+
+c10::Device device_named(const std::string& name) {
+  if (name == "cpu") return c10::Device(c10::kCPU);
+  int index = 0;
+  const bool bare = name == "cuda";
+  const auto* end = name.data() + name.size();
+  if (!bare) {
+    const auto digits = name.compare(0, 5, "cuda:") == 0 ? std::from_chars(name.data() + 5, end, index)
+                                                         : std::from_chars_result{nullptr, std::errc{}};
+    if (digits.ptr != end || digits.ec != std::errc{} || index < 0)
+      throw bad_option("there is no device " + name + ": it must be cpu, cuda or cuda:N");
+  }
+  if (index >= cuda_devices())
+    throw bad_option("there is no device " + name + " here; --list-devices lists those that are");
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+void add_model_options(CLI::App& app, model_arguments& a) {
+  const std::string group = "Model";
+  app.add_option("--model", a.checkpoint,
+                 "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
+      ->required()
+      ->group(group);
+  app.add_option("--vae", a.vae,
+                 "folder of another autoencoder: AutoencoderKL, AutoencoderTiny, or TAESD's encoder and "
+                 "decoder.safetensors")
+      ->group(group);
+  app.add_option("--tokenizer", a.tokenizer, "folder with vocab.json and merges.txt, for a single file")
+      ->group(group);
+  app.add_option("--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
+      ->group(group);
+  app.add_option_function<std::string>(
+         "--prediction",
+         [&a](const std::string& word) {
+           if (word != "epsilon" && word != "v" && word != "sample")
+             throw CLI::ValidationError("--prediction", word + " is not one of epsilon, sample, v");
+           a.prediction = word == "epsilon"  ? pushforward::prediction_type::epsilon
+                          : word == "sample" ? pushforward::prediction_type::sample
+                                             : pushforward::prediction_type::v;
+         },
+         "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v")
+      ->type_name("WORD")
+      ->group(group);
+  app.add_option("--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
+      ->capture_default_str()
+      ->group(group);
+  examples::add_choice(app, "--dtype", a.unet.type, types(), "type the UNet computes in", group);
+  app.add_option("--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
+      ->group(group);
+  examples::add_choice(app, "--vae-dtype", a.vae_placement.type, types(), "type of the autoencoder", group);
+  app.add_option("--text-device", a.text.device, "where the text encoder runs [as --device]")->group(group);
+  examples::add_choice(app, "--text-dtype", a.text.type, types(), "type of the text encoder", group);
+  app.add_flag_callback(
+         "--list-devices",
+         [] {
+           std::cout << device_list();
+           throw CLI::Success();
+         },
+         "lists the devices and ends")
+      ->trigger_on_parse()
+      ->group(group);
+  const std::string prompt = "Prompt";
+  app.add_option("--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
+  app.add_option("--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
+      ->group(prompt);
+  app.add_option("--guidance", a.guidance, "classifier-free guidance; see --guidance-convention")
+      ->capture_default_str()
+      ->group(prompt);
+  using pushforward::guidance_convention;
+  examples::add_choice<guidance_convention>(
+      app, "--guidance-convention", a.convention,
+      {{"usual", guidance_convention::usual}, {"reference", guidance_convention::reference}},
+      "usual: 1 is none, as in diffusers; reference: 0 is none, one less", prompt);
+}
+
+autoencoder read_autoencoder(const fs::path& folder, const part_placement& part) {
+  const auto where = placement_of(part, "cpu");
+  if (fs::exists(folder / "encoder.safetensors"))
+    return tiny(models::autoencoder_tiny::from_original(folder / "encoder.safetensors",
+                                                        folder / "decoder.safetensors", where),
+                where);
+  models::checkpoint_part p{folder / "config.json", {}, {folder / "diffusion_pytorch_model.safetensors"}};
+  std::ifstream in(*p.config);
+  if (!in)
+    throw bad_file(folder.string() +
+                   ": is no folder of an autoencoder; it needs config.json and "
+                   "diffusion_pytorch_model.safetensors, or encoder.safetensors and decoder.safetensors");
+  const auto config = json::parse(in, nullptr, false);
+  if (config.is_object() && config.contains("_class_name") && config["_class_name"].is_string())
+    p.class_name = config["_class_name"].get<std::string>();
+  return autoencoder_of(p, models::checkpoint_layout::diffusers, where);
+}
+
+latent_model::latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell)
+    : path_{pushforward::variance_preserving::scaled_linear()}, device_{device_named(a.unet.device)} {
+  // glibc would keep the room of freed temporaries while networks are loaded
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 17);
+  const c10::NoGradGuard no_grad;
+  const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
+  path_ = c.path;
+  const auto tokenizer = tokenizer_of(c, a);
+  const auto where = placement_of(a.unet, a.unet.device);
+  const double scale =
+      a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
+  const bool guides = scale != 1.0;
+  if (!guides && !a.negative_prompt.empty())
+    throw bad_option("a negative prompt says nothing without guidance: pass --guidance, too");
+
+  at::Tensor conditional, unconditional;
+  {
+    tell("text encoder");
+    const auto encoder = text_encoder_of(c, placement_of(a.text, a.unet.device));
+    conditional = encoder(ids_of(tokenizer, a.prompt)).to(where.device, where.type);
+    if (guides) unconditional = encoder(ids_of(tokenizer, a.negative_prompt)).to(where.device, where.type);
+  }
+  tell("autoencoder");
+  auto vae = a.vae_placement;
+  if (vae.device.empty()) vae.device = a.unet.device;
+  autoencoder_ = a.vae.empty() ? autoencoder_of(c.vae, c.layout, placement_of(vae, a.unet.device))
+                               : read_autoencoder(a.vae, vae);
+  tell("UNet");
+  const auto net = unet_of(c, where);
+  if (net.config().in_channels != autoencoder_->channels)
+    throw bad_option("the UNet takes latents of " + std::to_string(net.config().in_channels) +
+                     " channels, but the autoencoder has " + std::to_string(autoencoder_->channels) +
+                     ": they do not belong together");
+  const pushforward::libtorch::denoiser_options options{c.prediction, where.type, where.device};
+  if (guides)
+    denoiser_.emplace(
+        guided(models::branching_unet(net, conditional, unconditional, options), a.guidance, a.convention));
+  else
+    denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
+  facts_ = {{"checkpoint", a.checkpoint.filename().string()},
+            {"prediction", c.prediction == pushforward::prediction_type::v        ? "v"
+                           : c.prediction == pushforward::prediction_type::sample ? "sample"
+                                                                                  : "epsilon"},
+            {"prompt", a.prompt},
+            {"negative_prompt", a.negative_prompt},
+            {"guidance", scale},
+            {"device", a.unet.device},
+            {"dtype", to_string(where.type)},
+            {"vae_dtype", to_string(vae.type)},
+            {"threads", at::get_num_threads()}};
+  if (!a.vae.empty()) facts_["vae"] = a.vae.filename().string();
+}
+
+at::Tensor latent_model::latents(std::int64_t n, std::int64_t height, std::int64_t width) const {
+  if (height % scale() || width % scale())
+    throw bad_option("pictures must have sides that are multiples of " + std::to_string(scale()) + ", not " +
+                     std::to_string(height) + " x " + std::to_string(width));
+  return at::zeros({n, autoencoder_->channels, height / scale(), width / scale()},
+                   at::TensorOptions().dtype(at::kFloat).device(device_));
+}
+
+at::Tensor latent_model::encode(const at::Tensor& images) const {
+  return vae().encode(images.to(device_, at::kFloat));
+}
+
+at::Tensor latent_model::decode(const at::Tensor& latents) const {
+  return vae().decode(latents).to(at::kCPU, at::kFloat).contiguous();
+}
+
+} // namespace stable_diffusion

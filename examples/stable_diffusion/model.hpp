@@ -1,0 +1,104 @@
+#pragma once
+/// \file
+/// A local checkpoint of Stable Diffusion 1.x or 2.x as the programs use it: a denoiser under one prompt, its
+/// path, and the autoencoder.
+
+#include <pushforward/guidance.hpp>
+#include <pushforward/libtorch/denoiser.hpp>
+#include <pushforward/libtorch/models/unet.hpp>
+#include <pushforward/paths/variance_preserving.hpp>
+
+#include <ATen/core/Tensor.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace stable_diffusion {
+
+/// Where a network runs and in which type. An empty device is the UNet's.
+struct part_placement {
+  std::string device;
+  c10::ScalarType type = c10::ScalarType::Float;
+};
+
+struct model_arguments {
+  std::filesystem::path checkpoint;
+  std::filesystem::path vae;       ///< in place of the checkpoint's; empty: the checkpoint's
+  std::filesystem::path tokenizer; ///< for single files, which hold none
+  std::string variant;
+  std::optional<pushforward::prediction_type> prediction{};
+  std::string prompt, negative_prompt;
+  double guidance = 1.0;
+  pushforward::guidance_convention convention = pushforward::guidance_convention::usual;
+  part_placement unet{"cpu", c10::ScalarType::Float}, vae_placement{}, text{};
+};
+
+/// --model, --vae, --tokenizer, --variant, --prediction, --prompt, --negative-prompt, --guidance,
+/// --guidance-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device, --text-dtype; and
+/// --list-devices, which lists them and ends the program.
+void add_model_options(CLI::App& app, model_arguments& a);
+
+/// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
+c10::Device device_named(const std::string& name);
+/// "float32", "bfloat16" or "float16".
+std::string to_string(c10::ScalarType type);
+/// How the two types of a decoder and its encoder are told from the files of a folder: AutoencoderKL or
+/// AutoencoderTiny as `diffusers` writes them, or the pair encoder.safetensors and decoder.safetensors of
+/// TAESD's family. \throws pushforward::bad_file
+struct autoencoder {
+  pushforward::libtorch::differentiable_decoder maps;
+  std::int64_t scale;    ///< pixels of a side to one of the latent's
+  std::int64_t channels; ///< of the latent
+};
+autoencoder read_autoencoder(const std::filesystem::path& folder, const part_placement& where);
+
+/// \throws pushforward::bad_option where `bytes` are more than the memory that is free, with what to do
+void require_memory(double bytes, double available, const std::string& what);
+
+/// A loaded checkpoint under one prompt. Read-only once made.
+class latent_model {
+public:
+  /// Loads one network after the other; the text encoder is freed once it has read the prompt. `tell` hears
+  /// what is being loaded.
+  /// \throws pushforward::bad_file, pushforward::bad_option
+  latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell);
+
+  /// Without guidance (a scale of 1) one pass a sample, else two.
+  using unguided = pushforward::libtorch::differentiable_denoiser;
+  using guided = pushforward::classifier_free_guidance<pushforward::libtorch::models::branching_unet>;
+
+  /// f(denoiser) with either of them.
+  template <class F> decltype(auto) with_denoiser(F&& f) const {
+    return std::visit(std::forward<F>(f), *denoiser_);
+  }
+  const pushforward::variance_preserving& path() const { return path_; }
+  const pushforward::libtorch::differentiable_decoder& vae() const { return autoencoder_->maps; }
+  /// Pixels of a side to one of the latent's.
+  std::int64_t scale() const { return autoencoder_->scale; }
+  /// Zeros [n, C, height / scale, width / scale], float32, on the UNet's device. \throws
+  /// pushforward::bad_option for sides that the scale does not divide
+  at::Tensor latents(std::int64_t n, std::int64_t height, std::int64_t width) const;
+  /// Means of the images' latents. \param images [N, 3, H, W] in [-1, 1]
+  at::Tensor encode(const at::Tensor& images) const;
+  /// Images in float32 on the CPU.
+  at::Tensor decode(const at::Tensor& latents) const;
+  /// What a trace says of the model.
+  const nlohmann::ordered_json& facts() const { return facts_; }
+
+private:
+  pushforward::variance_preserving path_;
+  c10::Device device_;
+  std::optional<autoencoder> autoencoder_;
+  std::optional<std::variant<unguided, guided>> denoiser_;
+  nlohmann::ordered_json facts_;
+};
+
+} // namespace stable_diffusion

@@ -1,0 +1,30 @@
+#pragma once
+/// \file
+/// How the programs take a picture.
+
+#include "pictures.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace stable_diffusion {
+
+struct picture_arguments {
+  std::filesystem::path picture;
+  picture_size size; ///< both 0: its own
+  fitting how = fitting::crop;
+
+  std::optional<picture_size> asked_size() const;
+  /// The picture [1, 3, H, W] in [-1, 1] with sides that are multiples of `multiple`.
+  /// \throws pushforward::bad_file, pushforward::bad_option
+  at::Tensor read(std::int64_t multiple) const;
+};
+
+/// The picture itself (without dashes), --width, --height, --fit.
+void add_picture_options(CLI::App& app, picture_arguments& a, const std::string& what);
+
+} // namespace stable_diffusion

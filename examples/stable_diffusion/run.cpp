@@ -1,0 +1,289 @@
+#include "run.hpp"
+
+#include "pictures.hpp"
+
+#include <common/animation.hpp>
+#include <common/console.hpp>
+#include <common/drawing.hpp>
+#include <common/files.hpp>
+#include <common/png.hpp>
+#include <common/usage.hpp>
+
+#include <pushforward/constraints/decoded.hpp>
+#include <pushforward/estimate.hpp>
+#include <pushforward/libtorch/safetensors.hpp>
+#include <pushforward/samplers/ddim.hpp>
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+namespace stable_diffusion {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+using namespace pushforward;
+using traits = tensor_traits<at::Tensor>;
+
+namespace {
+
+/// Four digits.
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+/// A value of a flat object as a reader wants to see it.
+std::string shown(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return number(value.get<double>());
+  if (!value.is_array()) return value.dump();
+  std::string list;
+  for (const auto& v : value) list += (list.empty() ? "" : ", ") + shown(v);
+  return list;
+}
+
+json settings_of(const task& t, const run_arguments& a) {
+  const auto& u = a.update;
+  json j = t.settings;
+  j["policy"] = to_string(u.policy);
+  if (u.policy != examples::policy_kind::none) {
+    j["step_size"] = to_string(u.step_size);
+    j["K"] = u.iterations;
+    j["lr"] = u.lr;
+    if (u.step_size != examples::step_kind::spectral) j["lr_last"] = u.lr_last;
+    if (u.tolerance >= 0.0) j["tolerance"] = u.tolerance;
+    j["probe"] = u.probe > 0.0 ? json(u.probe) : json("automatic");
+    if (u.policy == examples::policy_kind::exact_newton) j["cutoff"] = u.cutoff;
+  }
+  j["steps"] = a.steps;
+  j["start"] = a.start;
+  j["eta"] = a.eta ? json(*a.eta) : json("one-step beta");
+  j["seed"] = a.seed;
+  j["batch"] = a.batch;
+  return j;
+}
+
+json costs_of(const steered& s) {
+  json j = passes_of(s.run.passes);
+  j["seconds"] = s.seconds;
+  j["processor_seconds"] = s.processor_seconds;
+  j["peak_bytes_above_the_loaded_model"] = s.peak_bytes;
+  return j;
+}
+
+json iterations_of(const task& t, const sample_result<at::Tensor>& run) {
+  json all = json::array();
+  for (const auto& r : run.trace) {
+    json one{{"step", r.step}, {"iteration", r.iteration}, {"t", r.t}, {"loss", r.loss}};
+    if (t.measured > 0.0) {
+      json residual = json::array();
+      for (const double loss : r.loss) residual.push_back(std::sqrt(2.0 * loss / t.measured));
+      one["residual"] = residual;
+    }
+    all.push_back(one);
+  }
+  return all;
+}
+
+/// x at the first time of the grid.
+at::Tensor start_of(const latent_model& m, const task& t, const run_arguments& a, double time) {
+  if (!a.latents.empty()) {
+    const at::Tensor x = libtorch::read_tensor(safetensors::file(a.latents), "start");
+    if (x.sizes() != t.like.sizes())
+      throw bad_option(a.latents.string() + ": `start` is " + c10::str(x.sizes()) +
+                       ", but this run's latents are " + c10::str(t.like.sizes()));
+    return x.to(t.like.options());
+  }
+  if (a.start < 1.0) return noised(m.path(), t.guess, time, a.seed);
+  return standard_normal(t.like, {a.seed, 0, 0});
+}
+
+void refuse_large_jacobian(const task& t, const run_arguments& a) {
+  const auto n = t.like[0].numel();
+  if (a.update.policy == examples::policy_kind::exact_newton && n > 4096)
+    throw bad_option("exact_newton needs the dense Jacobian, of " + std::to_string(n) + " x " +
+                     std::to_string(n) +
+                     " numbers and as many passes, in every inner iteration: it is "
+                     "for latents of up to 4096 numbers");
+}
+
+} // namespace
+
+void run_arguments::set_rates(const CLI::App& app, double first, double last) {
+  if (app.count("--lr") == 0) update.lr = first;
+  if (app.count("--lr-last") == 0) update.lr_last = app.count("--lr") == 0 ? last : std::min(last, update.lr);
+}
+
+void add_run_options(CLI::App& app, run_arguments& a) {
+  examples::add_update_options(app, a.update, "sample");
+  const std::string sampler = "Sampler", output = "Output";
+  app.add_option("--steps", a.steps, "time steps")->capture_default_str()->group(sampler);
+  app.add_option("--start", a.start,
+                 "where to start: 1 from noise, less from the noised input (image to image)")
+      ->capture_default_str()
+      ->group(sampler);
+  app.add_option("--eta", a.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
+      ->group(sampler);
+  app.add_option("--seed", a.seed, "of all noise")->capture_default_str()->group(sampler);
+  app.add_option("--batch", a.batch, "samples at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000))
+      ->group(sampler);
+  app.add_option("--latents", a.latents,
+                 "starts from the tensor `start` of this .safetensors file, in place of noise of the seed")
+      ->group(sampler);
+  app.add_option("--out", a.out, "writes this name with .png, .json (trace) and .html (report)")
+      ->capture_default_str()
+      ->group(output);
+  app.add_flag("--frames", a.frames,
+               "also the first sample's estimate at each time step, as an animated PNG; a decoder pass each")
+      ->group(output);
+  app.add_flag("--save-latents", a.save_latents,
+               "also the latents, at the start and at the end, as .safetensors")
+      ->group(output);
+}
+
+path_sampler sampler_of(const latent_model& m, const run_arguments& a) {
+  return ddim(m.path(),
+              {a.steps, a.eta.value_or(0.0), a.eta ? ddim_noise::eta : ddim_noise::one_step_beta, a.start});
+}
+
+latent_constraint pulled_back(const image_constraint& c, const latent_model& m, pullback_kind pullback,
+                              double probe) {
+  const auto with = [&](auto kind) -> latent_constraint {
+    return [d = decoded(c, m.vae(), kind)](const at::Tensor& z, pass_counts& counts) { return d(z, counts); };
+  };
+  if (pullback == pullback_kind::encoder) return with(encoder_difference{probe});
+  return with(decoder_vjp{});
+}
+
+steered steer(const latent_model& m, const task& t, const run_arguments& a) {
+  refuse_large_jacobian(t, a);
+  const auto sampler = sampler_of(m, a);
+  const at::Tensor x = start_of(m, t, a, sampler.time(0));
+  steered s{{}, x, {}, {}, {}};
+  double spent_on_frames = 0.0;
+  examples::progress_bar bar(t.name + ", " + to_string(a.update.policy));
+  const auto observe = [&](const progress<at::Tensor>& p) {
+    std::string state;
+    if (p.constraint) {
+      const double loss = traits::values(p.constraint->loss).front();
+      state = t.measured > 0.0 ? "residual " + number(std::sqrt(2.0 * loss / t.measured))
+                               : "loss " + number(loss);
+    }
+    if (a.frames && p.when == moment::stepped) {
+      const examples::usage cost;
+      s.frames.push_back(picture_of(m.decode(p.at.x0.narrow(0, 0, 1))));
+      spent_on_frames += cost.seconds();
+    }
+    bar.show(examples::share_done(p), 1.0, state);
+    return examples::interrupted() ? verdict::stop : verdict::go_on;
+  };
+  const examples::usage cost;
+  s.run = m.with_denoiser([&](const auto& denoiser) {
+    return examples::sampled(x, model(denoiser, m.path()), sampler, t.constraint, a.update,
+                             sample_options{.seed = a.seed}, observe);
+  });
+  s.latents = s.run.x;
+  s.images = m.decode(s.latents);
+  s.run.passes.decoder_forward += static_cast<std::size_t>(s.images.size(0));
+  s.seconds = cost.seconds() - spent_on_frames;
+  s.processor_seconds = cost.processor_seconds();
+  s.peak_bytes = cost.peak_bytes();
+  if (!at::isfinite(s.images).all().item<bool>())
+    throw error("the decoded picture holds values that are not finite: try --vae-dtype float32");
+  return s;
+}
+
+std::vector<double> residuals(const task& t, const sample_result<at::Tensor>& run) {
+  std::vector<double> curve;
+  for (const auto& r : run.trace) {
+    double sum = 0.0;
+    for (const double loss : r.loss) sum += t.measured > 0.0 ? std::sqrt(2.0 * loss / t.measured) : loss;
+    curve.push_back(sum / static_cast<double>(r.loss.size()));
+  }
+  return curve;
+}
+
+examples::report::table rows_of(const json& flat) {
+  examples::report::table rows;
+  for (const auto& [key, value] : flat.items()) {
+    std::string words = key;
+    std::replace(words.begin(), words.end(), '_', ' ');
+    rows.emplace_back(words, shown(value));
+  }
+  return rows;
+}
+
+json passes_of(const pass_counts& p) {
+  return {{"passes", p.forward},
+          {"backward_passes", p.backward + p.decoder_backward},
+          {"denoiser_backward", p.backward},
+          {"decoder_backward", p.decoder_backward},
+          {"forward_mode_passes", p.forward_mode},
+          {"decoder_passes", p.decoder_forward},
+          {"encoder_passes", p.encoder_forward}};
+}
+
+int write_results(const latent_model& m, const task& t, const run_arguments& a, const steered& s,
+                  const findings& f) {
+  const fs::path out = a.out.extension() == ".png" ? fs::path(a.out).replace_extension() : a.out;
+  const auto named = [&](const std::string& end) { return fs::path(out.string() + end); };
+  std::vector<fs::path> written;
+  const auto to = [&](const std::string& end) -> const fs::path& { return written.emplace_back(named(end)); };
+
+  const bool completed = s.run.reason == ending::completed;
+  const std::string stopped =
+      "stopped by the user in step " + std::to_string(s.run.steps + 1) + " of " + std::to_string(a.steps);
+  examples::report page;
+  page.title = t.title;
+  page.pictures = f.inputs;
+  for (std::size_t i = 0; i < f.pictures.size(); ++i) {
+    const auto picture = picture_of(f.pictures[i].unsqueeze(0));
+    const std::string which = f.pictures.size() == 1 ? "" : "-" + std::to_string(i);
+    examples::write_png(to(which + ".png"), picture);
+    page.pictures.push_back({which.empty() ? "result" : "result " + std::to_string(i), picture});
+  }
+  const json settings = settings_of(t, a);
+  json costs = costs_of(s);
+  costs.update(f.costs);
+  const json trace{{"task", t.name},
+                   {"model", m.facts()},
+                   {"settings", settings},
+                   {"ending", completed ? "completed" : "stopped by the user"},
+                   {"steps_taken", s.run.steps},
+                   {"results", f.results},
+                   {"costs_of_the_batch", costs},
+                   {"residual", t.residual},
+                   {"iterations", iterations_of(t, s.run)}};
+  examples::write_text(to(".json"), trace.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  const auto curve = residuals(t, s.run);
+  if (!curve.empty())
+    page.plots.push_back(examples::curve_plot(t.residual, "inner iteration", t.residual,
+                                              {{to_string(a.update.policy), curve}}, true));
+  page.results = rows_of(f.results);
+  page.costs = rows_of(costs);
+  page.settings = rows_of(settings);
+  for (auto& row : rows_of(m.facts())) page.settings.push_back(std::move(row));
+  if (!completed) page.note = stopped;
+  examples::write_text(to(".html"), examples::html_of(page));
+  if (!s.frames.empty()) examples::write_animated_png(to("-frames.png"), s.frames, 0.2, 2.0);
+  if (a.save_latents)
+    libtorch::write_tensors(to(".safetensors"), {{"start", s.start.cpu()}, {"latents", s.latents.cpu()}});
+
+  for (const auto& [name, value] : rows_of(f.results)) std::cout << name << ": " << value << '\n';
+  const auto& p = s.run.passes;
+  std::cout << p.forward << " passes, " << p.backward + p.decoder_backward << " backward passes, "
+            << number(s.seconds) << " s\nwrote";
+  for (const auto& path : written) std::cout << ' ' << path.string();
+  std::cout << '\n';
+  if (completed) return 0;
+  std::cout << stopped << "; what was written is the estimate that stood then\n";
+  return examples::interrupted_status;
+}
+
+} // namespace stable_diffusion

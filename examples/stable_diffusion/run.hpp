@@ -1,0 +1,117 @@
+#pragma once
+/// \file
+/// One run of the library's loop on latents, with everything chosen at run time, and what is kept of it.
+
+#include "model.hpp"
+
+#include <common/report.hpp>
+#include <common/updates.hpp>
+
+#include <pushforward/sample.hpp>
+#include <pushforward/samplers/path_sampler.hpp>
+
+#include <ATen/core/Tensor.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace stable_diffusion {
+
+struct run_arguments {
+  examples::update_options update;
+  std::size_t steps = 20;
+  double start = 1.0;
+  std::optional<double> eta{}; ///< none: the reference's one-step-beta noise
+  std::uint64_t seed = 0;
+  std::int64_t batch = 1;
+  std::filesystem::path latents; ///< a file with the noise to start from; empty: drawn
+  std::filesystem::path out;
+  bool frames = false;
+  bool save_latents = false;
+
+  /// Rates of the first and the last inner iteration, unless the command line had them.
+  void set_rates(const CLI::App& app, double first, double last);
+};
+
+/// Those of `examples::add_update_options`, and --steps, --start, --eta, --seed, --batch, --latents, --out,
+/// --frames, --save-latents.
+void add_run_options(CLI::App& app, run_arguments& a);
+
+/// DDIM on the model's path, with the noise that was chosen.
+pushforward::path_sampler sampler_of(const latent_model& m, const run_arguments& a);
+
+/// A constraint on clean latents whose kind is chosen at run time.
+using latent_constraint =
+    std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&, pushforward::pass_counts&)>;
+/// The same on images.
+using image_constraint = std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&)>;
+
+/// How a pixel error becomes a latent error.
+enum class pullback_kind { decoder, encoder };
+
+/// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
+/// device. Refers to the model. \param probe of the encoder's difference, in units of the image
+latent_constraint pulled_back(const image_constraint& c, const latent_model& m, pullback_kind pullback,
+                              double probe = 0.005);
+
+/// What is asked of a run.
+struct task {
+  std::string name;  ///< "inpaint"
+  std::string title; ///< of the report
+  latent_constraint constraint;
+  /// Values that are measured in a sample: the residual is the root of 2 loss / measured. 0: the loss is
+  /// shown as it is.
+  double measured = 0.0;
+  std::string residual; ///< its name, with its unit
+  at::Tensor like;      ///< latents of the batch, whose values do not matter
+  at::Tensor guess;     ///< latents that a run from the middle starts from, and so wanted when `start` < 1
+  nlohmann::ordered_json settings;
+};
+
+struct steered {
+  at::Tensor latents; ///< clean
+  at::Tensor start;   ///< noisy latents at the first time
+  at::Tensor images;  ///< [N, 3, H, W], float32, CPU, not clamped
+  pushforward::sample_result<at::Tensor> run;
+  std::vector<examples::picture> frames; ///< the first sample's clean estimates
+  double seconds = 0.0;
+  double processor_seconds = 0.0;
+  std::size_t peak_bytes = 0;
+};
+
+/// Runs the loop with a progress bar; Ctrl-C ends it with the estimate that stands. Costs are of the loop and
+/// the decoding of its result, without frames.
+/// \throws pushforward::bad_option, pushforward::not_finite
+steered steer(const latent_model& m, const task& t, const run_arguments& a);
+
+/// What a program adds to its trace and its report.
+struct findings {
+  std::vector<examples::report_picture> inputs; ///< shown before the results
+  std::vector<at::Tensor> pictures;             ///< results [3, H, W] as they are to be written
+  nlohmann::ordered_json results;               ///< flat: name -> number, text or list of them
+  /// The same, beside what the loop itself counts.
+  nlohmann::ordered_json costs = nlohmann::ordered_json::object();
+};
+
+/// Writes OUT.png (OUT-0.png and so on for a batch), OUT.json, OUT.html, and as asked OUT-frames.png and
+/// OUT.safetensors; says on standard output what it wrote. \return the program's exit status
+int write_results(const latent_model& m, const task& t, const run_arguments& a, const steered& s,
+                  const findings& f);
+
+/// Residual of each inner iteration, mean over the batch.
+std::vector<double> residuals(const task& t, const pushforward::sample_result<at::Tensor>& run);
+
+/// A flat object for a report: names in words, numbers in few digits.
+examples::report::table rows_of(const nlohmann::ordered_json& flat);
+
+/// Every pass of a run, by network.
+nlohmann::ordered_json passes_of(const pushforward::pass_counts& p);
+
+} // namespace stable_diffusion

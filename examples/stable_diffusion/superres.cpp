@@ -1,0 +1,155 @@
+// Enlarges a picture.
+
+#include "model.hpp"
+#include "picture_arguments.hpp"
+#include "run.hpp"
+
+#include <common/command_line.hpp>
+
+#include <pushforward/constraints/linear.hpp>
+#include <pushforward/constraints/separable.hpp>
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <iostream>
+#include <numeric>
+
+namespace {
+
+using namespace stable_diffusion;
+using namespace pushforward;
+using json = nlohmann::ordered_json;
+
+struct arguments {
+  model_arguments model;
+  run_arguments run;
+  picture_arguments picture;
+  std::int64_t factor = 8;
+  bool shrink_first = false;
+  bool averaging = false;
+  double noise_level = 0.0;
+  pullback_kind pullback = pullback_kind::decoder;
+  double encoder_probe = 0.005;
+};
+
+/// For each image of a batch.
+template <class F> json each(const at::Tensor& images, const F& f) {
+  json list = json::array();
+  for (std::int64_t i = 0; i < images.size(0); ++i) list.push_back(f(images.narrow(0, i, 1)));
+  return list;
+}
+
+int superres(const arguments& a) {
+  const at::Tensor given = image_of(read_picture(a.picture.picture));
+  const auto brought_to = [&](std::int64_t multiple) {
+    return fitted(given, a.picture.how, a.picture.asked_size(), multiple);
+  };
+  brought_to(1);
+  const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
+  const auto side = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  // sides of the result are multiples of both the autoencoder's scale and the factor
+  const std::int64_t common = std::lcm(m.scale(), a.factor);
+  const at::Tensor input = brought_to(a.shrink_first ? common : common / a.factor);
+  const std::int64_t height = a.shrink_first ? input.size(2) : input.size(2) * a.factor;
+  const std::int64_t width = a.shrink_first ? input.size(3) : input.size(3) * a.factor;
+
+  task t{"superres",
+         "Super-resolution x" + std::to_string(a.factor),
+         {},
+         0.0,
+         "constraint RMSE in pixels",
+         {},
+         {},
+         {}};
+  t.like = m.latents(a.run.batch, height, width);
+  const at::Tensor large = at::zeros({1, 3, height, width}, t.like.options());
+  const auto shrink = a.averaging ? averaging(large, side(a.factor))
+                                  : resizing(large, side(height / a.factor), side(width / a.factor),
+                                             resize_kernel::cubic, boundary::mirrored);
+  const at::Tensor small = a.shrink_first ? shrink.apply(input.to(large.device())) : input.to(large.device());
+  const at::Tensor enlarged = resizing(small, side(height), side(width)).apply(small).clamp(-1.0, 1.0);
+  t.guess = m.encode(enlarged).expand_as(t.like).contiguous();
+  t.measured = static_cast<double>(small.numel());
+  const at::Tensor measured = small.expand({a.run.batch, -1, -1, -1}).contiguous();
+  t.constraint = pulled_back(linear(shrink, measured, a.noise_level), m, a.pullback, a.encoder_probe);
+  t.settings = {{"picture", a.picture.picture.filename().string()},
+                {"factor", a.factor},
+                {"width", width},
+                {"height", height},
+                {"downsampling", a.averaging ? "block means" : "antialiased cubic"},
+                {"noise_level", a.noise_level},
+                {"pullback", a.pullback == pullback_kind::encoder ? "encoder difference" : "decoder vjp"}};
+  if (a.pullback == pullback_kind::encoder) t.settings["encoder_probe"] = a.encoder_probe;
+
+  const auto s = steer(m, t, a.run);
+  findings f;
+  f.inputs = {{"input", picture_of(small.cpu())}, {"enlarged by a cubic resize", picture_of(enlarged.cpu())}};
+  for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
+  f.results["constraint_RMSE_in_pixels"] = each(s.images, [&](const at::Tensor& image) {
+    return (shrink.apply(image.to(large.device())) - small)
+        .to(at::kDouble)
+        .square()
+        .mean()
+        .sqrt()
+        .item<double>();
+  });
+  if (a.shrink_first) {
+    f.inputs.insert(f.inputs.begin(), {"original", picture_of(input)});
+    f.results["PSNR_dB"] = each(s.images, [&](const at::Tensor& image) { return psnr(image, input); });
+    f.results["PSNR_dB_of_the_cubic_resize"] = psnr(enlarged.cpu(), input);
+  }
+  return write_results(m, t, a.run, s, f);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Enlarges a picture with a Stable Diffusion 1.x or 2.x model that was not trained for it. "
+               "With --pullback\n"
+               "encoder (VAE-Newton) there is no backward pass anywhere. Writes the picture (PNG), a report "
+               "(HTML) and a\n"
+               "trace (JSON).",
+               "pushforward_superres"};
+  app.footer(
+      "Examples:\n"
+      "  pushforward_superres --model stable-diffusion-v1-5 --pullback encoder thumbnail.png\n"
+      "  pushforward_superres --model sd --factor 4 --prompt \"a portrait\" --guidance 3 face.jpg\n"
+      "  pushforward_superres --model sd --shrink-first --width 512 --height 512 photo.jpg   (to compare)");
+  arguments a;
+  a.run.out = "enlarged";
+  a.run.update.iterations = 10;
+  a.run.update.lr = a.run.update.lr_last = 0.1;
+  add_picture_options(app, a.picture, "what is to be enlarged");
+  const std::string group = "Super-resolution";
+  app.add_option("--factor", a.factor, "how many times larger")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 32))
+      ->group(group);
+  app.add_flag("--shrink-first", a.shrink_first,
+               "the picture is the large one: shrink it, then compare the result with it")
+      ->group(group);
+  app.add_flag("--averaging", a.averaging,
+               "small pixels are means of blocks, not an antialiased cubic resize")
+      ->group(group);
+  app.add_option("--noise-level", a.noise_level,
+                 "standard deviation of the noise of the picture, of a range of 2")
+      ->capture_default_str()
+      ->group(group);
+  examples::add_choice<pullback_kind>(
+      app, "--pullback", a.pullback,
+      {{"decoder", pullback_kind::decoder}, {"encoder", pullback_kind::encoder}},
+      "how pixel errors become latent errors: by the decoder's backward pass, or by the encoder's difference "
+      "(with a rate of 0.5 unless --lr says else)",
+      group);
+  app.add_option("--encoder-probe", a.encoder_probe, "of the encoder's difference, of a range of 2")
+      ->capture_default_str()
+      ->group(group);
+  add_model_options(app, a.model);
+  add_run_options(app, a.run);
+  return examples::run_with(app, argc, argv, [&] {
+    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback = pullback_kind::encoder;
+    if (a.pullback == pullback_kind::encoder) a.run.set_rates(app, 0.5, 0.5);
+    return superres(a);
+  });
+}

@@ -1,0 +1,159 @@
+"""A small random Stable Diffusion checkpoint, pictures, and what the loop of inpaint and superres gives on them."""
+
+import json
+
+import numpy as np
+from oracle import folder, randomize, save
+from PIL import Image
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+out = folder()
+model = out / "checkpoint"
+
+unet = randomize(UNet2DConditionModel(
+    block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")))
+vae = randomize(AutoencoderKL(
+    block_out_channels=(8, 8, 16, 16), layers_per_block=1, norm_num_groups=4,
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4))
+text = randomize(CLIPTextModel(CLIPTextConfig(
+    vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+    eos_token_id=299, bos_token_id=298, pad_token_id=299)))
+unet.save_pretrained(model / "unet")
+vae.save_pretrained(model / "vae")
+text.save_pretrained(model / "text_encoder")
+scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+scheduler.save_pretrained(model / "scheduler")
+# a vocabulary of single letters, with and without the mark of a word's end
+letters = [chr(c) for c in range(97, 123)]
+words = letters + [c + "</w>" for c in letters]
+words += [f"<unused{i}>" for i in range(298 - len(words))] + ["<|startoftext|>", "<|endoftext|>"]
+(model / "tokenizer").mkdir(exist_ok=True)
+(model / "tokenizer/vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
+(model / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+(model / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+randomize(AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)).save_pretrained(out / "tiny")
+
+generator = np.random.default_rng(5)
+y, x = np.mgrid[0:64, 0:96] / 64.0
+picture = np.stack([0.5 + 0.4 * np.sin(5 * x + 3 * y), 0.5 + 0.4 * np.cos(4 * y), x / 1.6], -1)
+picture = (255 * (picture + 0.02 * generator.standard_normal(picture.shape)).clip(0, 1)).astype(np.uint8)
+Image.fromarray(picture).save(out / "picture.png")
+Image.fromarray(picture).save(out / "picture.jpg", quality=95)
+mask = np.full((64, 96), 255, np.uint8)
+mask[20:50, 30:70] = 0
+Image.fromarray(mask).save(out / "mask.png")
+Image.fromarray(255 - mask).save(out / "white_is_filled.png")
+Image.fromarray(mask[:, :90]).save(out / "narrow_mask.png")
+Image.fromarray(picture[:16, :24]).save(out / "small.png")
+
+
+# ---- the loop of algorithms.md, section 2, written from its text ----
+
+STEPS = 4
+betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+abar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod((1 - betas).double(), 0)])  # abar[t], t = 0..1000
+
+
+def contexts(prompt):
+    start, end = 298, 299
+    ids = [start] + [words.index(c + "</w>") if last else words.index(c) for word in prompt.split()
+                     for c, last in zip(word, [False] * (len(word) - 1) + [True])] + [end]
+    return text(torch.tensor([ids + [end] * (77 - len(ids))])).last_hidden_state
+
+
+def clean(x, t, branches, guidance):
+    o = [unet(x, torch.tensor([float(t - 1)]), c.expand(len(x), -1, -1)).sample for c in branches]
+    o = o[0] if len(o) == 1 else o[1] + guidance * (o[0] - o[1])
+    return (x - (1 - abar[t]).sqrt().float() * o) / abar[t].sqrt().float()
+
+
+def per_sample(v):
+    return v.abs().amax((1, 2, 3), keepdim=True)
+
+
+def loop(x, error, K, lr, branches, guidance=1.0):
+    """Deterministic DDIM; lr goes linearly from the first to the last."""
+    for i in range(STEPS):
+        t, next_t = (round(1000 * (STEPS - j) / STEPS) for j in (i, i + 1))
+        x0 = clean(x, t, branches, guidance)
+        probe = max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[t]) / abar[t]).sqrt()))
+        for k in range(K):
+            e = error(x0)
+            h = probe / per_sample(e)
+            d = (clean(x + h * e, t, branches, guidance) - x0) / h
+            rate = lr[0] + (lr[1] - lr[0]) * k / (K - 1)
+            x = x + rate * d / per_sample(d)
+            x0 = clean(x, t, branches, guidance)
+        eps = (x - abar[t].sqrt().float() * x0) / (1 - abar[t]).sqrt().float()
+        x = abar[next_t].sqrt().float() * x0 + (1 - abar[next_t]).sqrt().float() * eps
+    return x
+
+
+def encode(images):
+    return vae.encode(images).latent_dist.mean * vae.config.scaling_factor
+
+
+def decode(z):
+    return vae.decode(z / vae.config.scaling_factor).sample
+
+
+def resize(images, height, width):
+    """MATLAB's imresize: antialiased cubic (a = -1/2), the edge mirrored."""
+    def matrix(n, size):
+        ratio = n / size
+        widen = max(ratio, 1.0)
+        m = torch.zeros(size, n, dtype=torch.float64)
+        for i in range(size):
+            centre = (i + 0.5) * ratio - 0.5
+            for j in range(int(np.floor(centre - 2 * widen)), int(np.ceil(centre + 2 * widen)) + 1):
+                d = abs(j - centre) / widen
+                value = ((1.5 * d - 2.5) * d * d + 1 if d < 1 else ((-0.5 * d + 2.5) * d - 4) * d + 2 if d < 2 else 0.0)
+                k = j % (2 * n)
+                m[i, k if k < n else 2 * n - 1 - k] += value
+        return (m / m.sum(1, keepdim=True)).float()
+    return matrix(images.shape[2], height) @ images @ matrix(images.shape[3], width).T
+
+
+image = torch.from_numpy(picture).float().permute(2, 0, 1)[None] / 127.5 - 1
+known = torch.from_numpy(mask).float()[None, None] / 255
+noise = torch.randn((2, 4, 8, 12), generator=torch.Generator().manual_seed(11))
+with torch.no_grad():
+    target = encode(image * known)
+    m = -torch.nn.functional.max_pool2d(-known, 8)
+    save(out / "inpaint.safetensors", {
+        "start": noise,
+        "plain": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
+        "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)})
+
+small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def by_encoder(x0):
+    """VAE-Newton as algorithms.md, section 5, but with the adjoint of the resize, which is ours."""
+    with torch.enable_grad():
+        pixels = decode(x0).detach().requires_grad_()
+        loss = 0.5 * (small - resize(pixels, 16, 24)).square().sum()
+        e = -torch.autograd.grad(loss, pixels)[0]
+    pixels = pixels.detach()
+    e = encode(pixels + 0.005 * e / per_sample(e)) - encode(pixels)
+    return e / per_sample(e)
+
+
+def by_decoder(x0):
+    with torch.enable_grad():
+        z = x0.detach().requires_grad_()
+        loss = (small - resize(decode(z), 16, 24)).square().sum().sqrt()
+        e = -torch.autograd.grad(loss, z)[0]
+    return e / per_sample(e)
+
+
+with torch.no_grad():
+    noise = noise[:1]
+    save(out / "superres.safetensors", {
+        "start": noise,
+        "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
+        "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])})

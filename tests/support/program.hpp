@@ -1,0 +1,61 @@
+#pragma once
+// Programs, run as their users run them.
+
+#include <support/scratch_folder.hpp>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+extern char** environ;
+
+namespace testing_support {
+
+/// Starts a program; both its outputs go to a file.
+inline pid_t start_program(const std::string& path, std::vector<std::string> arguments,
+                           const std::filesystem::path& output) {
+  arguments.insert(arguments.begin(), path);
+  std::vector<char*> list;
+  for (auto& a : arguments) list.push_back(a.data());
+  list.push_back(nullptr);
+  ::posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  ::posix_spawn_file_actions_adddup2(&files, 1, 2);
+  pid_t id = 0;
+  const int fault = ::posix_spawn(&id, path.c_str(), &files, nullptr, list.data(), environ);
+  ::posix_spawn_file_actions_destroy(&files);
+  if (fault != 0) throw std::runtime_error("cannot start " + path);
+  return id;
+}
+
+/// Waits for its end; minus the signal that ended it.
+inline int status_of(pid_t id) {
+  int status = 0;
+  ::waitpid(id, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+struct finished {
+  int status;
+  std::string said; ///< on both outputs
+};
+
+inline finished run_program(const scratch_folder& folder, const std::string& path,
+                            std::vector<std::string> arguments) {
+  const auto output = folder / "output.txt";
+  const int status = status_of(start_program(path, std::move(arguments), output));
+  return {status, read_bytes(output)};
+}
+
+inline bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+} // namespace testing_support
