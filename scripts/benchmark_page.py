@@ -169,4 +169,5 @@ def main():
     os.replace(target + ".part", target)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,8 @@
-"""full_size.py FOLDER: random models of the full size of Stable Diffusion 1.5 and 2.1, and what they
-give, for the program models_diffusion_full. Needs 8 GB of disk and memory for one of them at a time."""
+"""full_size.py FOLDER [MODEL...]: random models of the full size of Stable Diffusion 1.5 and 2.1 (sd15_unet,
+sd21_unet, vae; without a name all), and what they give, for the program models_diffusion_full and the benchmarks.
+Needs 8 GB of disk for all, and memory for one of them at a time."""
 
+import sys
 import time
 
 import torch
@@ -20,7 +22,8 @@ models = {
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)),
 }
 generator = torch.Generator().manual_seed(3)
-for name, (kind, config) in models.items():
+for name in sys.argv[2:] or models:
+    kind, config = models[name]
     model = randomize(kind(**config))
     path = out / name
     model.save_pretrained(path, max_shard_size="100GB")

@@ -1,0 +1,447 @@
+// Stable Diffusion's UNet at full size: a pass beside diffusers' from Python, which share of the machine's
+// matrix products it reaches, what an inner iteration costs in passes, and the memory of whole time steps.
+//
+//   pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON UNET_DIFFUSERS_PY [Google Benchmark's
+//   options]
+//
+// scripts/benchmark_stable_diffusion.sh runs it. Memory is only right for the first benchmark of a process.
+#include "overhead.hpp"
+
+#include <common/usage.hpp>
+
+#include <pushforward/libtorch/denoiser.hpp>
+#include <pushforward/libtorch/models/unet.hpp>
+#include <pushforward/libtorch/safetensors.hpp>
+#include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/pushforward.hpp>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/record_function.h>
+#include <c10/core/GradMode.h>
+
+#include <benchmark/benchmark.h>
+
+#include <malloc.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace pushforward;
+namespace models = libtorch::models;
+
+struct arguments {
+  std::filesystem::path model, python, script;
+} given;
+
+std::string name_of(c10::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
+
+struct seconds {
+  double wall = 0.0, processor = 0.0;
+};
+
+template <class F> seconds timed(F f) {
+  const double processor = benchmarks::processor_seconds();
+  const auto wall = std::chrono::steady_clock::now();
+  f();
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count(),
+          benchmarks::processor_seconds() - processor};
+}
+
+/// unet_diffusers.py, which answers a line with a line.
+class diffusers {
+public:
+  std::string versions;
+
+  explicit diffusers(c10::ScalarType type) {
+    std::array<int, 2> to{}, from{};
+    if (::pipe(to.data()) != 0 || ::pipe(from.data()) != 0) throw error("no pipe to Python");
+    child_ = ::fork();
+    if (child_ < 0) throw error("no process for Python");
+    if (child_ == 0) {
+      ::dup2(to[0], STDIN_FILENO);
+      ::dup2(from[1], STDOUT_FILENO);
+      for (const int end : {to[0], to[1], from[0], from[1]}) ::close(end);
+      ::execlp(given.python.c_str(), given.python.c_str(), given.script.c_str(), given.model.c_str(),
+               name_of(type).c_str(), nullptr);
+      ::_exit(127);
+    }
+    ::close(to[0]);
+    ::close(from[1]);
+    to_ = ::fdopen(to[1], "w");
+    from_ = ::fdopen(from[0], "r");
+    const auto ready = answer();
+    if (ready.size() != 4 || ready[0] != "ready") throw error("unet_diffusers.py did not start");
+    if (std::stoi(ready[1]) != at::get_num_threads())
+      throw error("Python has " + ready[1] + " threads, and this program " +
+                  std::to_string(at::get_num_threads()) + ": set OMP_NUM_THREADS");
+    versions = "torch " + ready[2] + ", diffusers " + ready[3];
+  }
+  diffusers(const diffusers&) = delete;
+  diffusers& operator=(const diffusers&) = delete;
+  ~diffusers() {
+    std::fclose(to_);
+    std::fclose(from_);
+    ::waitpid(child_, nullptr, 0);
+  }
+
+  std::vector<std::string> ask(const std::string& request) {
+    if (std::fprintf(to_, "%s\n", request.c_str()) < 0 || std::fflush(to_) != 0)
+      throw error("unet_diffusers.py ended");
+    return answer();
+  }
+
+private:
+  std::vector<std::string> answer() {
+    std::string line;
+    for (int c = std::fgetc(from_); c != '\n'; c = std::fgetc(from_)) {
+      if (c == EOF) throw error("unet_diffusers.py ended");
+      line.push_back(static_cast<char>(c));
+    }
+    std::istringstream words(line);
+    std::vector<std::string> found;
+    for (std::string word; words >> word;) found.push_back(word);
+    return found;
+  }
+
+  pid_t child_;
+  std::FILE *to_, *from_;
+};
+
+/// The network and what diffusers says it gives.
+struct network {
+  models::unet net;
+  at::Tensor x, time, context, y;
+
+  explicit network(c10::ScalarType type)
+      : net{models::unet_config::read(given.model / "config.json"),
+            {{given.model / "diffusion_pytorch_model.safetensors"}, {type}}} {
+    const safetensors::file io(given.model / "io.safetensors");
+    x = libtorch::read_tensor(io, "x");
+    time = libtorch::read_tensor(io, "time");
+    context = libtorch::read_tensor(io, "context");
+    y = libtorch::read_tensor(io, "y");
+    pass(); // brings the weights into the layout that the passes want
+  }
+
+  at::Tensor pass() const { return net(x, time, context); }
+  double difference(const at::Tensor& got) const {
+    return ((got.to(at::kFloat) - y).norm() / y.norm()).item<double>();
+  }
+};
+
+/// Both sides, kept from one benchmark to the next as long as it asks for the same types.
+struct sides {
+  std::map<c10::ScalarType, network> ours;
+  std::pair<c10::ScalarType, std::unique_ptr<diffusers>> theirs;
+
+  const network& get(c10::ScalarType type) { return ours.try_emplace(type, type).first->second; }
+  diffusers& peer(c10::ScalarType type) {
+    if (!theirs.second || theirs.first != type) {
+      theirs.second.reset();
+      theirs = {type, std::make_unique<diffusers>(type)};
+    }
+    return *theirs.second;
+  }
+} both;
+
+void fails_in_words(benchmark::State& state, const std::function<void()>& f) {
+  try {
+    const c10::NoGradGuard no_grad;
+    f();
+  } catch (const std::exception& e) {
+    state.SkipWithError(e.what());
+  }
+}
+
+/// What an operator called by the network belongs to.
+std::string kind_of(const std::string& op) {
+  const auto has = [&](const char* part) { return op.find(part) != std::string::npos; };
+  if (has("conv")) return "convolution";
+  if (has("linear") || has("mm")) return "linear";
+  if (has("attention")) return "attention";
+  if (has("norm")) return "normalisation";
+  if (has("silu") || has("gelu")) return "activation";
+  if (op == "aten::to" || op == "aten::copy_") return "conversion";
+  if (has("add") || has("mul") || has("div") || has("sub")) return "sums";
+  if (has("cat") || has("upsample") || has("reshape") || has("contiguous") || has("clone") || has("pad"))
+    return "copies";
+  return "other";
+}
+
+/// Seconds, and floating-point operations (twice the multiplications), of the operators that the network
+/// calls.
+struct profile {
+  std::map<std::string, double> time, flops;
+
+  static inline profile* current = nullptr;
+  static inline int depth = 0;
+
+  struct entered : at::ObserverContext {
+    double per_output = 0.0, all = 0.0, start = 0.0;
+  };
+  static std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& f) {
+    auto e = std::make_unique<entered>();
+    if (depth++ > 0) return e;
+    const auto kind = kind_of(f.name());
+    const auto size = [&](std::size_t i) { return static_cast<double>(f.inputs()[i].toTensor().numel()); };
+    const auto extent = [&](std::size_t i, std::int64_t axis) {
+      return static_cast<double>(f.inputs()[i].toTensor().size(axis));
+    };
+    if (kind == "convolution") e->per_output = 2.0 * size(1) / extent(1, 0);
+    if (f.name() == std::string("aten::linear")) e->all = 2.0 * size(0) * extent(1, 0);
+    if (f.name() == std::string("aten::mm_out") || f.name() == std::string("aten::mm"))
+      e->all = 2.0 * size(0) * extent(1, 1);
+    if (f.name() == std::string("aten::addmm_out") || f.name() == std::string("aten::addmm"))
+      e->all = 2.0 * size(1) * extent(2, 1);
+    if (kind == "attention") e->all = 4.0 * size(0) * extent(1, -2);
+    e->start = benchmarks::processor_seconds();
+    return e;
+  }
+  static void leave(const at::RecordFunction& f, at::ObserverContext* context) {
+    if (--depth > 0) return;
+    const auto& e = *static_cast<const entered*>(context);
+    const auto kind = kind_of(f.name());
+    current->time[kind] += benchmarks::processor_seconds() - e.start;
+    const double done =
+        e.per_output > 0.0 ? e.per_output * static_cast<double>(f.outputs().at(0).toTensor().numel()) : e.all;
+    if (done > 0.0) current->flops[kind] += done;
+  }
+
+  template <class F> static profile of(F f) {
+    profile found;
+    current = &found;
+    depth = 0;
+    const auto handle = at::addThreadLocalCallback(at::RecordFunctionCallback(enter, leave)
+                                                       .needsInputs(true)
+                                                       .needsOutputs(true)
+                                                       .scopes({at::RecordScope::FUNCTION}));
+    f();
+    at::removeCallback(handle);
+    return found;
+  }
+};
+
+/// Fastest matrix product of float32, in operations a second.
+void peak(benchmark::State& state) {
+  fails_in_words(state, [&] {
+    const at::Tensor a = at::randn({state.range(0), state.range(0)}), b = at::randn_like(a);
+    at::Tensor c = at::matmul(a, b);
+    for (auto _ : state) {
+      seconds best{1e9, 1e9};
+      for (int i = 0; i < 5; ++i) {
+        const seconds now = timed([&] { at::matmul_out(c, a, b); });
+        best = {std::min(best.wall, now.wall), std::min(best.processor, now.processor)};
+      }
+      state.SetIterationTime(best.wall);
+      const auto n = static_cast<double>(state.range(0));
+      state.counters["flops_per_s"] = 2.0 * n * n * n / best.processor; // of one thread
+    }
+  });
+}
+
+/// A pass of ours, one of theirs, and, for bfloat16, one of ours in float32. A repetition is one turn; each
+/// second one goes the other way round.
+void pass(benchmark::State& state, c10::ScalarType type, const std::string& layout) {
+  fails_in_words(state, [&] {
+    auto& theirs = both.peer(type);
+    const auto& ours = both.get(type);
+    const bool compares = type != at::kFloat;
+    static std::size_t turn = 0;
+    for (auto _ : state) {
+      seconds mine, in_float;
+      std::vector<std::string> yours;
+      at::Tensor y;
+      std::vector<std::function<void()>> runs{
+          [&] { mine = timed([&] { y = ours.pass(); }); },
+          [&] { yours = theirs.ask("pass " + layout); },
+      };
+      if (compares) {
+        const auto& wide = both.get(at::kFloat);
+        runs.push_back([&] { in_float = timed([&] { wide.pass(); }); });
+      }
+      if (turn++ % 2) std::reverse(runs.begin(), runs.end());
+      for (const auto& run : runs) run();
+      const seconds their{std::stod(yours.at(0)), std::stod(yours.at(1))};
+      state.SetIterationTime(mine.wall);
+      state.counters["ours_wall"] = mine.wall;
+      state.counters["ours_processor"] = mine.processor;
+      state.counters["theirs_wall"] = their.wall;
+      state.counters["theirs_processor"] = their.processor;
+      state.counters["ratio_wall"] = mine.wall / their.wall;
+      state.counters["ratio"] = mine.processor / their.processor;
+      state.counters["difference"] = ours.difference(y);
+      state.counters["their_difference"] = std::stod(yours.at(2));
+      if (compares) {
+        state.counters["float32_processor"] = in_float.processor;
+        state.counters["to_float32"] = mine.processor / in_float.processor;
+      }
+    }
+    state.SetLabel(theirs.versions);
+    state.counters["threads"] = at::get_num_threads();
+  });
+}
+
+void profiled(benchmark::State& state, c10::ScalarType type, const std::string& layout) {
+  fails_in_words(state, [&] {
+    auto& theirs = both.peer(type);
+    const auto& ours = both.get(type);
+    for (auto _ : state) {
+      const auto p = profile::of([&] { ours.pass(); });
+      double all = 0.0;
+      for (const auto& [kind, time] : p.time) {
+        state.counters["ours:" + kind] = time;
+        all += time;
+      }
+      state.SetIterationTime(all);
+      for (const auto& [kind, flops] : p.flops) state.counters["flops:" + kind] = flops;
+      const auto words = theirs.ask("profile " + layout);
+      std::map<std::string, double> found;
+      for (std::size_t i = 0; i + 1 < words.size(); i += 2)
+        found[kind_of(words[i])] += std::stod(words[i + 1]);
+      for (const auto& [kind, time] : found) state.counters["theirs:" + kind] = time;
+      const auto counted = theirs.ask("flops");
+      for (std::size_t i = 0; i < 3; ++i)
+        state.counters[std::array{"counted:convolution", "counted:linear", "counted:attention"}[i]] =
+            std::stod(counted.at(i));
+    }
+  });
+}
+
+/// One time step from noise, of which the left half is to become zero.
+template <class Denoiser, class Policy, class Observer = no_observer>
+sample_result<at::Tensor> time_step(const libtorch::network& net, c10::ScalarType type, const at::Tensor& x,
+                                    Policy policy, std::size_t iterations, Observer&& observe = {}) {
+  const auto path = variance_preserving::scaled_linear();
+  const Denoiser denoiser(net, {.compute = type});
+  at::Tensor mask = at::zeros_like(x);
+  mask.narrow(3, 0, x.size(3) / 2).fill_(1.0);
+  return sample(x, model{denoiser, path}, ddim(path, {.steps = 1}),
+                masked<at::Tensor>(at::zeros_like(x), mask), update{policy, infinity_norm{}, iterations}, {},
+                observe);
+}
+
+/// An inner iteration of inexact Newton in passes: beside passes by themselves, before and after, and beside
+/// the two passes in it.
+void inner_iteration(benchmark::State& state, c10::ScalarType type) {
+  fails_in_words(state, [&] {
+    const auto& n = both.get(type);
+    constexpr std::size_t iterations = 2;
+    for (auto _ : state) {
+      double inside = 0.0, first = 0.0, last = 0.0;
+      const auto counted = [&](const at::Tensor& x, const at::Tensor& time) {
+        at::Tensor y;
+        inside += timed([&] { y = n.net(x, time, n.context); }).processor;
+        return y;
+      };
+      double by_itself = timed([&] { n.pass(); }).processor;
+      time_step<libtorch::forward_denoiser>(counted, type, n.x, inexact_newton{}, iterations,
+                                            [&](const progress<at::Tensor>& p) {
+                                              if (p.when == moment::estimated) {
+                                                inside = 0.0;
+                                                first = benchmarks::processor_seconds();
+                                              } else if (p.when == moment::iterated) {
+                                                last = benchmarks::processor_seconds();
+                                              }
+                                            });
+      by_itself = 0.5 * (by_itself + timed([&] { n.pass(); }).processor);
+      const double iteration = (last - first) / iterations;
+      state.SetIterationTime(iteration);
+      state.counters["iteration"] = iteration;
+      state.counters["pass"] = by_itself;
+      state.counters["passes"] = iteration / by_itself;
+      state.counters["passes_inside"] = 2.0 * (last - first) / inside;
+      state.counters["ms_besides"] = 1e3 * ((last - first) - inside) / iterations;
+    }
+  });
+}
+
+/// Resident memory now.
+double resident() {
+  std::ifstream statm("/proc/self/statm");
+  double pages = 0.0;
+  statm >> pages >> pages;
+  return pages * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
+
+template <class Denoiser, class Policy>
+void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
+  fails_in_words(state, [&] {
+    const auto& n = both.get(type);
+    for (auto _ : state) {
+      const examples::usage usage;
+      const double before = resident();
+      const auto result = time_step<Denoiser>(
+          [&](const at::Tensor& x, const at::Tensor& time) { return n.net(x, time, n.context); }, type, n.x,
+          policy, 2);
+      state.SetIterationTime(usage.seconds());
+      state.counters["peak_bytes"] = static_cast<double>(usage.peak_bytes());
+      state.counters["total_bytes"] = before + static_cast<double>(usage.peak_bytes());
+      state.counters["processor"] = usage.processor_seconds();
+      state.counters["forward"] = static_cast<double>(result.passes.forward);
+      state.counters["backward"] = static_cast<double>(result.passes.backward);
+    }
+  });
+}
+
+void register_all() {
+  const auto add = [](const std::string& name, auto f) {
+    return benchmark::RegisterBenchmark(name.c_str(), f)
+        ->UseManualTime()
+        ->Iterations(1)
+        ->Unit(benchmark::kSecond);
+  };
+  add("peak/matmul", peak)->Arg(1024)->Arg(2048)->Arg(4096);
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const std::string name = name_of(type);
+    for (const std::string layout : {"default", "channels_last"}) {
+      add("pass/" + name + "/" + layout, [=](benchmark::State& s) { pass(s, type, layout); });
+      add("profile/" + name + "/" + layout, [=](benchmark::State& s) { profiled(s, type, layout); });
+    }
+    add("inner_iteration/" + name, [=](benchmark::State& s) { inner_iteration(s, type); });
+    add("memory/none/" + name,
+        [=](benchmark::State& s) { memory<libtorch::forward_denoiser>(s, none{}, type); });
+    add("memory/inexact_newton/" + name,
+        [=](benchmark::State& s) { memory<libtorch::forward_denoiser>(s, inexact_newton{}, type); });
+    add("memory/gradient_descent/" + name,
+        [=](benchmark::State& s) { memory<libtorch::differentiable_denoiser>(s, gradient_descent{}, type); });
+  }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+#ifdef __GLIBC__
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 17); // else it keeps the room of what was freed, and loading peaks
+#endif
+  std::signal(SIGPIPE, SIG_IGN);
+  register_all();
+  benchmark::Initialize(&argc, argv);
+  if (argc != 4) {
+    std::fputs("usage: pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON UNET_DIFFUSERS_PY "
+               "[Google Benchmark's options]\n",
+               stderr);
+    return 2;
+  }
+  given = {argv[1], argv[2], argv[3]};
+  benchmark::RunSpecifiedBenchmarks();
+  both.theirs.second.reset();
+  return 0;
+}

@@ -1,0 +1,91 @@
+"""Runs diffusers' UNet on request; the other side of pushforward_stable_diffusion_benchmarks.
+
+usage: unet_diffusers.py MODEL_FOLDER float32|bfloat16
+
+MODEL_FOLDER is one of those that tests/models/full_size.py writes. Says "ready THREADS TORCH DIFFUSERS", and then answers
+each line of standard input with a line:
+
+    pass LAYOUT      WALL_SECONDS PROCESSOR_SECONDS DIFFERENCE     of one forward pass of io.safetensors' input
+    profile LAYOUT   OPERATOR SECONDS OPERATOR SECONDS ...         of one pass, operators that the model calls
+    flops            CONVOLUTION LINEAR ATTENTION                  of one pass, twice its multiplications
+
+LAYOUT is `default`, or `channels_last`. DIFFERENCE is relative, in the L2 norm, to the output that io.safetensors has.
+"""
+
+import sys
+import time
+
+import diffusers
+import safetensors.torch
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def loaded(folder, kind):
+    """As from_pretrained, which would hold the weights more than once while it loads."""
+    with torch.device("meta"):
+        model = diffusers.UNet2DConditionModel.from_config(diffusers.UNet2DConditionModel.load_config(folder))
+    with safetensors.safe_open(folder + "/diffusion_pytorch_model.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name).to(kind, copy=True) for name in file.keys()}
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def flops(model):
+    """Counted on tensors without values; attention as the matrix products that it is."""
+    with torch.device("meta"):
+        net = diffusers.UNet2DConditionModel.from_config(model.config)
+        x = torch.empty(1, 4, 64, 64)
+        context = torch.empty(1, 77, model.config.cross_attention_dim)
+        time = torch.empty(1)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        net(x, time, context)
+    total = {"convolution": 0, "linear": 0, "attention": 0}
+    kinds = {"convolution": "convolution", "mm": "linear", "addmm": "linear", "bmm": "attention"}
+    for operator, count in counter.get_flop_counts()["Global"].items():
+        total[kinds[str(operator).removeprefix("aten.")]] += count
+    return list(total.values())
+
+
+def outermost(profile):
+    """operator -> seconds, of the operators that were not called by another"""
+    seconds = {}
+    for event in profile.events():
+        if event.cpu_parent is None and event.name.startswith(("aten::", "mkldnn::")):
+            seconds[event.name] = seconds.get(event.name, 0.0) + 1e-6 * event.cpu_time_total
+    return seconds
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    folder, kind = sys.argv[1], getattr(torch, sys.argv[2])
+    diffusers.utils.logging.set_verbosity_error()
+    model = loaded(folder, kind)
+    io = safetensors.torch.load_file(folder + "/io.safetensors")
+    x, context, wanted = io["x"].to(kind), io["context"].to(kind), io["y"]
+    layouts = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
+    print("ready", torch.get_num_threads(), torch.__version__, diffusers.__version__, flush=True)
+    for line in sys.stdin:
+        what, *layout = line.split()
+        if layout:
+            model.to(memory_format=layouts[layout[0]])
+        with torch.inference_mode():
+            if what == "pass":
+                wall, processor = time.perf_counter(), time.process_time()
+                y = model(x, io["time"], context).sample
+                wall, processor = time.perf_counter() - wall, time.process_time() - processor
+                answer = [wall, processor, ((y - wanted).norm() / wanted.norm()).item()]
+            elif what == "profile":
+                with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                    model(x, io["time"], context)
+                answer = [word for pair in outermost(profile).items() for word in pair]
+            elif what == "flops":
+                answer = flops(model)
+            else:
+                sys.exit(f"unet_diffusers.py: {what} is no request")
+        print(*answer, flush=True)
+
+
+main()

@@ -1,0 +1,156 @@
+"""Writes the page of the full-size UNet from JSON files of pushforward_stable_diffusion_benchmarks.
+
+usage: benchmark_stable_diffusion_page.py FIGURES.json... PAGE.md
+"""
+
+import json
+import os
+import sys
+
+from benchmark_page import machine, medians, table
+
+kinds = ["convolution", "linear", "attention", "normalisation", "activation", "sums", "copies", "conversion", "other"]
+
+
+def spread(run):
+    return f"{run['ratio']:.3f} ({min(run['ratios']):.3f} to {max(run['ratios']):.3f})"
+
+
+def passes(found):
+    rows = []
+    for name, run in found.items():
+        if name.startswith("pass/"):
+            kind, layout = name.split("/")[1:]
+            rows.append([kind, layout.replace("_", " "), f"{run['ours_processor']:.2f}", f"{run['theirs_processor']:.2f}",
+                         spread(run), f"{run['ratio_wall']:.3f}",
+                         f"{run['to_float32']:.3f}" if "to_float32" in run else "",
+                         f"{run['difference']:.1e}", f"{run['their_difference']:.1e}", f"{run['repetitions']}"])
+    return table(["type", "layout of theirs", "ours, s", "theirs, s", "ratio (least to most)", "ratio of wall times",
+                  "ours to ours in float32", "difference of ours", "of theirs", "turns"], rows)
+
+
+def peak_of(found):
+    return max((run["flops_per_s"] for name, run in found.items() if name.startswith("peak/")), default=None)
+
+
+def profile(run, peak):
+    ours = {k: run.get(f"ours:{k}", 0.0) for k in kinds}
+    theirs = {k: run.get(f"theirs:{k}", 0.0) for k in kinds}
+    rows = []
+    for kind in kinds:
+        if ours[kind] + theirs[kind] == 0.0:
+            continue
+        flops = run.get(f"flops:{kind}", 0.0)
+        speed = flops / ours[kind] if flops else 0.0
+        rows.append([kind, f"{ours[kind]:.2f}", f"{100 * ours[kind] / sum(ours.values()):.1f} %",
+                     f"{100 * theirs[kind] / sum(theirs.values()):.1f} %", f"{flops / 1e9:.0f}" if flops else "",
+                     f"{speed / 1e9:.0f}" if flops else "", f"{100 * speed / peak:.0f} %" if flops and peak else ""])
+    return table(["what", "ours, s", "of ours", "of theirs", "GFLOP", "GFLOP/s", "of the peak"], rows)
+
+
+def shares(found):
+    parts = []
+    peak = peak_of(found)
+    if peak:
+        parts.append("Matrix products of float32 by libtorch (`at::matmul`), best of five, in GFLOP in a second of processor "
+                     "time: " + ", ".join(f"{run['flops_per_s'] / 1e9:.1f} at {name.split('/')[2]} x {name.split('/')[2]}"
+                                          for name, run in found.items() if name.startswith("peak/")) + ".")
+    for name, run in found.items():
+        if not name.startswith("profile/"):
+            continue
+        kind, layout = name.split("/")[1:]
+        flops = sum(run.get(f"flops:{k}", 0.0) for k in kinds)
+        counted = sum(run.get(f"counted:{k}", 0.0) for k in kinds)
+        text = (f"**{kind}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
+                f"multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers' UNet.")
+        timed = found.get(f"pass/{kind}/{layout}")
+        if peak and timed:
+            text += (f" A pass of {timed['ours_processor']:.2f} s reaches "
+                     f"{100 * flops / timed['ours_processor'] / peak:.0f} % of the peak, diffusers' "
+                     f"{100 * flops / timed['theirs_processor'] / peak:.0f} %.")
+        parts += [text + f" Theirs in the {layout.replace('_', ' ')} layout.", profile(run, peak)]
+    return parts
+
+
+def inner(found):
+    rows = [[name.split("/")[1], f"{run['pass']:.2f}", f"{run['iteration']:.2f}", f"{run['passes']:.3f}",
+             f"{run['passes_inside']:.4f}", f"{run['ms_besides']:.1f}", f"{run['repetitions']}"]
+            for name, run in found.items() if name.startswith("inner_iteration/")]
+    return table(["type", "a pass, s", "an inner iteration, s", "in passes by themselves", "in its own passes",
+                  "besides the passes, ms", "runs"], rows)
+
+
+def memory(found):
+    rows = []
+    for name, run in found.items():
+        if not name.startswith("memory/"):
+            continue
+        policy, kind = name.split("/")[1:]
+        base = found.get(f"memory/none/{kind}")
+        ratio = lambda key: f"{run[key] / base[key]:.3f}" if base else ""
+        rows.append([kind, "plain sampling" if policy == "none" else policy.replace("_", " "), f"{run['forward']:g}",
+                     f"{run['backward']:g}", f"{run['peak_bytes'] / 1e6:.0f}", ratio("peak_bytes"),
+                     f"{run['total_bytes'] / 1e6:.0f}", ratio("total_bytes"), f"{run['processor']:.1f}"])
+    return table(["type", "policy", "forward", "backward", "above the loaded weights, MB", "ratio", "whole process, MB",
+                  "ratio", "processor s"], rows)
+
+
+def page(figures):
+    found, errors = medians(figures)
+    has = lambda prefix: any(name.startswith(prefix) for name in found)
+    threads = next((run["threads"] for name, run in found.items() if name.startswith("pass/")), None)
+    versions = next((entry["label"] for entry in figures["benchmarks"] if entry.get("label")), None)
+    parts = [
+        "# Benchmarks of Stable Diffusion's UNet",
+        "Written by `scripts/benchmark_stable_diffusion.sh`; run it for the figures of your own machine. It takes half an "
+        "hour, 9 GB of memory, and 4 GB of disk for a random model of the size of Stable Diffusion 1.5 (860 million "
+        "parameters), which `tests/models/full_size.py` makes. Needs what `scripts/setup.sh --ci` installs. Latents of "
+        "1 x 4 x 64 x 64 and a context of 77 tokens throughout. Medians; seconds are processor time where they are not "
+        "called wall time.",
+        machine(figures["context"]) + (f" {threads:g} thread{'s' if threads != 1 else ''} on either side; {versions}."
+                                       if threads else ""),
+    ]
+    if has("pass/"):
+        parts += ["## A forward pass beside diffusers",
+                  "`models::unet` and `UNet2DConditionModel` from Python, in eval and inference mode, with the same weights "
+                  "and input, taking turns. Layout: diffusers' own default, and with its weights in channels-last memory. "
+                  "Difference: relative L2 distance to what diffusers gave in float32 when the model was made.",
+                  passes(found)]
+    if has("peak/") or has("profile/"):
+        parts += ["## What share of the machine it reaches", *shares(found)]
+    if has("profile/"):
+        parts += ["Times are of the operators that the networks call, with all that those call in turn; theirs by "
+                  "torch.profiler in wall time, as shares. A projection kept as a 1 x 1 convolution is a linear layer here, "
+                  "and a convolution there. Normalisation is group and layer norm, activation silu and gelu, sums all "
+                  "element-wise arithmetic, copies also concatenation and upsampling, conversion that between types."]
+    if has("inner_iteration/"):
+        parts += ["## An inner iteration of inexact Newton",
+                  "One time step of `sample` with two inner iterations on a half-masked latent. Passes by themselves are "
+                  "timed before and after each run.", inner(found)]
+    if has("memory/"):
+        parts += ["## Peak memory",
+                  "One time step of `sample` with two inner iterations, or none for plain sampling, each in a process of "
+                  "its own, after a pass to warm up. Resident memory: how far it rose above where it stood with the weights "
+                  "loaded, and the whole process with weights and libraries. Ratios are to plain sampling.", memory(found)]
+    if errors:
+        parts += ["## Not measured", "\n".join(f"- {name}: {why}" for name, why in sorted(errors.items()))]
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    *files, target = sys.argv[1:]
+    figures = {"benchmarks": []}
+    for name in files:
+        with open(name) as file:
+            part = json.load(file)
+        figures.setdefault("context", part["context"])
+        figures["benchmarks"] += part["benchmarks"]
+    text = page(figures)
+    with open(target + ".part", "w") as file:
+        file.write(text)
+    os.replace(target + ".part", target)
+
+
+main()
