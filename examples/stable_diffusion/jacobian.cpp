@@ -1,0 +1,216 @@
+// Where a change of one latent pixel is felt: J v beside J^T v.
+
+#include "model.hpp"
+#include "pictures.hpp"
+#include "run.hpp"
+#include "subject.hpp"
+
+#include <common/command_line.hpp>
+#include <common/console.hpp>
+#include <common/drawing.hpp>
+#include <common/files.hpp>
+
+#include <pushforward/estimate.hpp>
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+namespace {
+
+using namespace stable_diffusion;
+using namespace pushforward;
+using json = nlohmann::ordered_json;
+
+struct arguments {
+  model_arguments model;
+  subject_arguments subject;
+  double time = 600.0;
+  std::array<std::int64_t, 2> pixel{24, 26};
+  double probe = 1.0;
+  std::filesystem::path out = "jacobian";
+};
+
+/// One product, and its magnitude at each latent pixel: the root of the sum of squares over the channels.
+struct product {
+  const char* name;
+  const char* how;
+  at::Tensor value;
+  at::Tensor magnitude = value.to(at::kCPU, at::kDouble).square().sum({1}, true).sqrt();
+
+  double at(const std::array<std::int64_t, 2>& pixel) const {
+    return magnitude[0][0][pixel[0]][pixel[1]].item<double>();
+  }
+};
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return text;
+}
+
+/// From the smallest to the largest magnitude, as decimal logarithms, over at most six decades.
+std::pair<double, double> scale_of(const std::vector<product>& products) {
+  double low = INFINITY, high = 0.0;
+  for (const auto& p : products) {
+    high = std::max(high, p.magnitude.max().item<double>());
+    const at::Tensor positive = p.magnitude.masked_select(p.magnitude > 0.0);
+    if (positive.numel() > 0) low = std::min(low, positive.min().item<double>());
+  }
+  if (high == 0.0) return {-1.0, 0.0};
+  const double top = std::log10(high), bottom = std::max(std::log10(low), top - 6.0);
+  return {bottom < top ? bottom : top - 1.0, top};
+}
+
+/// Both heat maps with their scale, as SVG; `maps` are the pictures alone.
+std::string drawn(const std::vector<product>& products, const std::vector<examples::picture>& maps,
+                  const std::pair<double, double>& scale, std::size_t zoom, const arguments& a) {
+  constexpr double left = 24, top = 78, gap = 24, bar = 18;
+  const auto width = static_cast<double>(maps[0].width), height = static_cast<double>(maps[0].height);
+  const double bar_x = left + 2.0 * (width + gap);
+  examples::drawing page(bar_x + bar + 76.0, top + height + 44.0,
+                         "Heat maps of J v and J^T v for one latent pixel");
+  page.text(left, 28, "Where one latent pixel is felt, at t = " + number(a.time), 17);
+  page.text(left, 46,
+            "v = 1 in all channels of the pixel (" + std::to_string(a.pixel[0]) + ", " +
+                std::to_string(a.pixel[1]) + "), which is framed; root of the sum of squares over channels",
+            12);
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    const double x = left + static_cast<double>(i) * (width + gap);
+    page.text(x, top - 8, products[i].name, 14, "start", "font-weight:600");
+    page.text(x + 48, top - 8, products[i].how, 12);
+    page.image(x, top, maps[i]);
+    const auto z = static_cast<double>(zoom);
+    const double px = x + z * static_cast<double>(a.pixel[1]), py = top + z * static_cast<double>(a.pixel[0]);
+    page.line({{px - 1, py - 1},
+               {px + z + 1, py - 1},
+               {px + z + 1, py + z + 1},
+               {px - 1, py + z + 1},
+               {px - 1, py - 1}},
+              "#ffffff");
+    page.text(x, top + height + 18, "at the pixel: " + number(products[i].at(a.pixel)), 12);
+  }
+  const at::Tensor shades = at::linspace(1.0, 0.0, static_cast<std::int64_t>(maps[0].height), at::kDouble)
+                                .view({1, 1, -1, 1})
+                                .expand({1, 1, -1, static_cast<std::int64_t>(bar)});
+  page.image(bar_x, top, examples::heat_colours(shades, 0.0, 1.0, 1));
+  for (int i = 0; i <= 4; ++i) {
+    const double share = i / 4.0, y = top + height * (1.0 - share);
+    page.line({{bar_x + bar, y}, {bar_x + bar + 4, y}}, "#333333");
+    page.text(bar_x + bar + 8, y + 4,
+              number(std::pow(10.0, scale.first + share * (scale.second - scale.first))), 12);
+  }
+  return page.svg();
+}
+
+json rows_of_map(const at::Tensor& map) {
+  const auto values = tensor_traits<at::Tensor>::elements(map);
+  const auto width = static_cast<std::size_t>(map.size(3));
+  json rows = json::array();
+  for (std::size_t i = 0; i < values.size(); i += width)
+    rows.push_back(std::vector<double>(values.begin() + static_cast<std::ptrdiff_t>(i),
+                                       values.begin() + static_cast<std::ptrdiff_t>(i + width)));
+  return rows;
+}
+
+int run(const arguments& a) {
+  const subject what(a.subject);
+  const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
+  m.path().at(a.time);
+  const at::Tensor clean = what.latent(m);
+  const auto [row, column] = a.pixel;
+  if (row < 0 || column < 0 || row >= clean.size(2) || column >= clean.size(3))
+    throw bad_option("--pixel " + std::to_string(row) + " " + std::to_string(column) +
+                     " lies outside the latent of " + std::to_string(clean.size(2)) + " x " +
+                     std::to_string(clean.size(3)));
+  at::Tensor v = at::zeros_like(clean);
+  v.narrow(2, row, 1).narrow(3, column, 1).fill_(1.0);
+
+  pass_counts counts;
+  const auto products = m.with_denoiser([&](const auto& denoiser) {
+    const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, variance_preserving> e(
+        model(denoiser, m.path()), counts);
+    examples::progress_bar bar("jacobian");
+    const auto look = [&](double done) {
+      if (examples::interrupted()) throw examples::stopped_early{};
+      bar.show(done, 3.0);
+    };
+    look(0.0);
+    const auto at = e.evaluate(noised(m.path(), clean, a.time, a.subject.seed), a.time);
+    look(1.0);
+    const at::Tensor forward = e.jvp(at, v, a.probe);
+    look(2.0);
+    const at::Tensor backward = e.vjp(at, v);
+    look(3.0);
+    return std::vector<product>{{"J v", "forward difference: inexact Newton", forward},
+                                {"J\u1d40 v", "backward pass: gradient descent", backward}};
+  });
+  for (const auto& p : products)
+    if (!at::isfinite(p.magnitude).all().item<bool>()) throw not_finite(p.name, 0, 0);
+
+  const at::Tensor x = products[0].value.to(at::kDouble), y = products[1].value.to(at::kDouble);
+  const double lengths = (x.norm() * y.norm()).item<double>();
+  const double cosine = lengths > 0.0 ? (x * y).sum().item<double>() / lengths : 0.0;
+  const auto scale = scale_of(products);
+  const auto zoom = static_cast<std::size_t>(std::max<std::int64_t>(1, 320 / clean.size(3)));
+  std::vector<examples::picture> maps;
+  for (const auto& p : products)
+    maps.push_back(examples::heat_colours(p.magnitude.log10(), scale.first, scale.second, zoom));
+
+  const auto facts = [&](const product& p) -> json {
+    return {{"at_the_pixel", p.at(a.pixel)},
+            {"norm", p.magnitude.norm().item<double>()},
+            {"magnitude", rows_of_map(p.magnitude)}};
+  };
+  const json j{{"model", m.facts()},
+               {"at", what.name()},
+               {"t", a.time},
+               {"pixel", a.pixel},
+               {"probe", a.probe > 0.0 ? json(a.probe) : json("automatic")},
+               {"seed", a.subject.seed},
+               {"cosine_of_J_v_and_J^T_v", cosine},
+               {"costs", passes_of(counts)},
+               {"J_v", facts(products[0])},
+               {"J^T_v", facts(products[1])}};
+  const auto named = [&](const char* end) { return std::filesystem::path(a.out.string() + end); };
+  examples::write_text(named(".json"), j.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  examples::write_text(named(".svg"), drawn(products, maps, scale, zoom, a));
+  examples::write_png(named(".png"), strip({image_of(maps[0]), image_of(maps[1])}));
+  std::cout << "at the pixel: |J v| " << number(products[0].at(a.pixel)) << ", |J^T v| "
+            << number(products[1].at(a.pixel)) << "\ncosine of J v and J^T v: " << number(cosine) << '\n'
+            << counts.forward << " passes, " << counts.backward << " backward passes\nwrote "
+            << named(".svg").string() << ' ' << named(".png").string() << ' ' << named(".json").string()
+            << '\n';
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Two heat maps of one latent pixel under a Stable Diffusion 1.x or 2.x model: J v by a forward "
+      "difference,\n"
+      "along which inexact Newton moves, and J^T v by a backward pass, along which gradient descent "
+      "does; J is\n"
+      "the Jacobian of the clean estimate. Writes the maps (SVG, PNG) and the numbers (JSON).",
+      "pushforward_jacobian"};
+  app.footer("Examples:\n"
+             "  pushforward_jacobian --model stable-diffusion-v1-5 --width 512 --height 512 photo.jpg\n"
+             "  pushforward_jacobian --model sd --prompt \"a cat\" --time 300 --pixel 32 32");
+  arguments a;
+  add_subject_options(app, a.subject);
+  const std::string group = "Jacobian", output = "Output";
+  app.add_option("--time", a.time, "time t, noise at the greatest")->capture_default_str()->group(group);
+  app.add_option("--pixel", a.pixel, "row and column in the latent")->capture_default_str()->group(group);
+  app.add_option("--probe", a.probe, "of the forward difference; 0: automatic")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
+      ->capture_default_str()
+      ->group(output);
+  add_model_options(app, a.model);
+  return examples::run_with(app, argc, argv, [&] { return run(a); });
+}

@@ -1,0 +1,135 @@
+// Makes a picture of a prompt in the style of a picture.
+
+#include "model.hpp"
+#include "pictures.hpp"
+#include "run.hpp"
+#include "style_constraint.hpp"
+
+#include <common/command_line.hpp>
+
+#include <pushforward/error.hpp>
+
+#include <ATen/ATen.h>
+
+#include <iostream>
+
+namespace {
+
+using namespace stable_diffusion;
+using namespace pushforward;
+using json = nlohmann::ordered_json;
+
+struct arguments {
+  model_arguments model;
+  run_arguments run;
+  std::filesystem::path picture, content, clip;
+  fitting how = fitting::crop;
+  picture_size size{512, 512};
+  std::int64_t block = 2;
+  pullback_kind pullback = pullback_kind::decoder;
+  double encoder_probe = 0.005;
+};
+
+int style(const arguments& a) {
+  // the pictures' own faults come before the minute that loading takes
+  const at::Tensor original = image_of(read_picture(a.picture));
+  at::Tensor content;
+  if (!a.content.empty()) content = fitted(image_of(read_picture(a.content)), a.how, a.size, 1);
+  if (a.content.empty() && a.run.start < 1.0)
+    throw bad_option("a start below 1 is from a picture: pass it as --content");
+  const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
+  const std::int64_t side = clip.config().image_size;
+  const at::Tensor reference = fitted(original, a.how, picture_size{side, side}, 1);
+  const style_constraint constraint(clip, a.block, reference.to(device_named(a.model.unet.device)));
+  const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
+
+  task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
+  t.like = m.latents(a.run.batch, a.size.height, a.size.width);
+  if (content.defined()) t.guess = m.encode(content).expand_as(t.like).contiguous();
+  t.constraint = pulled_back(constraint, m, a.pullback, a.encoder_probe);
+  t.settings = {{"picture", a.picture.filename().string()},
+                {"clip", a.clip.filename().string()},
+                {"block", a.block},
+                {"width", a.size.width},
+                {"height", a.size.height},
+                {"pullback", a.pullback == pullback_kind::encoder ? "encoder difference" : "decoder vjp"}};
+  if (a.pullback == pullback_kind::encoder) t.settings["encoder_probe"] = a.encoder_probe;
+  if (content.defined()) t.settings["content"] = a.content.filename().string();
+
+  const auto s = steer(m, t, a.run);
+  findings f;
+  f.inputs = {{"style", picture_of(reference)}};
+  if (content.defined()) f.inputs.push_back({"content", picture_of(content)});
+  for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
+  f.costs = {{"CLIP_passes", constraint.passes().forward},
+             {"CLIP_backward_passes", constraint.passes().backward}};
+  const at::Tensor loss = constraint.loss(s.images.to(t.like.device())).cpu();
+  json losses = json::array(), shares = json::array();
+  for (std::int64_t i = 0; i < loss.size(0); ++i) {
+    losses.push_back(loss[i].item<double>());
+    shares.push_back(loss[i].item<double>() / constraint.size());
+  }
+  f.results = {{"distance_of_the_Gram_matrices", losses}, {"relative_distance", shares}};
+  return write_results(m, t, a.run, s, f);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Makes a picture of a prompt in the style of a picture, with a Stable Diffusion 1.x or 2.x "
+               "model and a CLIP\n"
+               "vision encoder: the Gram matrix of CLIP's features is led to that of the style. No backward "
+               "pass goes\n"
+               "through the UNet. Writes the picture (PNG), a report (HTML) and a trace (JSON).",
+               "pushforward_style"};
+  app.footer(
+      "Examples:\n"
+      "  pushforward_style --model stable-diffusion-v1-5 --clip clip-vit-base-patch16 --prompt \"a cat\" "
+      "waves.jpg\n"
+      "  pushforward_style --model sd --clip clip --prompt \"a house\" --pullback encoder --batch 4 ink.png\n"
+      "  pushforward_style --model sd --clip clip --prompt \"a house\" --content house.jpg --start 0.6 "
+      "ink.png");
+  arguments a;
+  a.model.guidance = 3.0;
+  a.run.out = "styled";
+  a.run.update.lr_last = 0.1;
+  const std::string group = "Style";
+  app.add_option("picture", a.picture, "whose style is wanted, JPEG or PNG")->required()->group(group);
+  app.add_option("--clip", a.clip,
+                 "folder of a CLIP vision encoder, or of a whole CLIP model, as transformers writes it: "
+                 "config.json and model.safetensors (ViT-B/16 in the reference)")
+      ->required()
+      ->group(group);
+  app.add_option("--block", a.block, "residual block of CLIP whose features are compared, from 0")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--content", a.content, "with --start below 1: the picture that the run starts from")
+      ->group(group);
+  examples::add_choice<fitting>(app, "--fit", a.how, {{"crop", fitting::crop}, {"resize", fitting::resize}},
+                                "how the style is made square, and the content brought to the result's size",
+                                group);
+  app.add_option("--width", a.size.width, "of the result")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 8192))
+      ->group(group);
+  app.add_option("--height", a.size.height, "of the result")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 8192))
+      ->group(group);
+  examples::add_choice<pullback_kind>(
+      app, "--pullback", a.pullback,
+      {{"decoder", pullback_kind::decoder}, {"encoder", pullback_kind::encoder}},
+      "how pixel errors become latent errors: by the decoder's backward pass, or by the encoder's difference",
+      group);
+  app.add_option("--encoder-probe", a.encoder_probe, "of the encoder's difference, of a range of 2")
+      ->capture_default_str()
+      ->group(group);
+  add_model_options(app, a.model);
+  add_run_options(app, a.run);
+  return examples::run_with(app, argc, argv, [&] {
+    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback = pullback_kind::encoder;
+    if (a.model.convention == guidance_convention::reference && app.count("--guidance") == 0)
+      a.model.guidance = 2.0;
+    return style(a);
+  });
+}

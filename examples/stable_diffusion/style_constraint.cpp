@@ -1,0 +1,46 @@
+#include "style_constraint.hpp"
+
+#include <pushforward/error.hpp>
+
+#include <ATen/ATen.h>
+
+namespace stable_diffusion {
+
+namespace models = pushforward::libtorch::models;
+using traits = pushforward::tensor_traits<at::Tensor>;
+
+models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device device) {
+  const auto config = folder / "config.json", weights = folder / "model.safetensors";
+  if (!std::filesystem::exists(config) || !std::filesystem::exists(weights))
+    throw pushforward::bad_file(
+        folder.string() +
+        ": is no folder of a CLIP vision encoder as transformers writes it; it needs config.json and "
+        "model.safetensors (pickled weights, pytorch_model.bin, are not read)");
+  return {models::clip_vision_config::read(config), {{weights}, {at::kFloat, device}}};
+}
+
+style_constraint::style_constraint(models::clip_vision encoder, std::int64_t block, const at::Tensor& picture)
+    : gram_{[encoder, block](const at::Tensor& images) {
+        return models::gram(models::patch_tokens(
+            encoder.tokens_after(models::clip_pixels(images, encoder.config().image_size), block)));
+      }},
+      wanted_{gram_.decode(picture)} {}
+
+pushforward::constraint_value<at::Tensor> style_constraint::operator()(const at::Tensor& images) const {
+  const auto at_images = gram_.linearize_decode(images);
+  const auto samples = static_cast<std::size_t>(images.size(0));
+  passes_->forward += samples;
+  passes_->backward += samples;
+  const at::Tensor difference = wanted_ - at_images.value;
+  auto loss = traits::square_root(traits::dot(difference, difference));
+  at::Tensor error = at_images.vjp(traits::scale(traits::ratio(1.0, loss), difference));
+  return {std::move(loss), std::move(error)};
+}
+
+at::Tensor style_constraint::loss(const at::Tensor& images) const {
+  return (gram_.decode(images) - wanted_).to(at::kDouble).flatten(1).norm(2, 1);
+}
+
+double style_constraint::size() const { return wanted_.to(at::kDouble).norm().item<double>(); }
+
+} // namespace stable_diffusion

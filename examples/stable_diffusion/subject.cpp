@@ -1,0 +1,53 @@
+#include "subject.hpp"
+
+#include "run.hpp"
+
+#include <common/command_line.hpp>
+#include <common/console.hpp>
+
+#include <ATen/ATen.h>
+
+namespace stable_diffusion {
+
+using namespace pushforward;
+
+void add_subject_options(CLI::App& app, subject_arguments& a) {
+  add_picture_options(app, a.picture, "what is looked at [a sample of the model's own, 512 x 512]");
+  app.get_option("picture")->required(false);
+  app.add_option("--seed", a.seed, "of the noise")->capture_default_str()->group("Picture");
+  app.add_option("--sample-steps", a.steps, "time steps of the model's own sample")
+      ->capture_default_str()
+      ->group("Picture");
+}
+
+subject::subject(const subject_arguments& a) : a_{a} {
+  if (a.picture.picture.empty()) return;
+  image_ = image_of(read_picture(a.picture.picture));
+  fitted(image_, a.picture.how, a.picture.asked_size(), 1);
+}
+
+at::Tensor subject::latent(const latent_model& m) const {
+  if (image_.defined()) return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.scale()));
+  const auto side = [](std::int64_t asked) { return asked > 0 ? asked : 512; };
+  const at::Tensor x = standard_normal(
+      m.latents(1, side(a_.picture.size.height), side(a_.picture.size.width)), {a_.seed, 0, 0});
+  run_arguments r;
+  r.steps = a_.steps;
+  r.eta = 0.0;
+  examples::progress_bar bar("sample");
+  const auto observe = [&](const progress<at::Tensor>& p) {
+    if (examples::interrupted()) throw examples::stopped_early{};
+    bar.show(examples::share_done(p), 1.0);
+  };
+  return m.with_denoiser([&](const auto& denoiser) {
+    return sample(x, model(denoiser, m.path()), sampler_of(m, r), latent_constraint{}, update{none{}}, {},
+                  observe)
+        .x;
+  });
+}
+
+std::string subject::name() const {
+  return image_.defined() ? a_.picture.picture.filename().string() : "a sample of the model";
+}
+
+} // namespace stable_diffusion

@@ -1,0 +1,44 @@
+#pragma once
+/// \file
+/// The clean latent at which the studies look at the Jacobian.
+
+#include "model.hpp"
+#include "picture_arguments.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <CLI/CLI.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace stable_diffusion {
+
+struct subject_arguments {
+  picture_arguments picture; ///< may have no file
+  std::uint64_t seed = 0;
+  std::size_t steps = 20; ///< of a sample of the model's own
+};
+
+/// An optional picture with --width, --height and --fit; --seed, --sample-steps.
+void add_subject_options(CLI::App& app, subject_arguments& a);
+
+/// What a study looks at.
+class subject {
+public:
+  /// Reads the picture, if there is one. \throws pushforward::bad_file, pushforward::bad_option
+  explicit subject(const subject_arguments& a);
+
+  /// The mean latent of the picture; without a picture, a sample of the model: DDIM without noise from
+  /// `seed`, with a progress bar, of --width x --height pixels (512 unless given).
+  /// \throws examples::stopped_early after Ctrl-C, pushforward::bad_option
+  at::Tensor latent(const latent_model& m) const;
+  /// The picture's name, or that it is a sample.
+  std::string name() const;
+
+private:
+  subject_arguments a_;
+  at::Tensor image_; // before it is brought to the model's scale
+};
+
+} // namespace stable_diffusion
