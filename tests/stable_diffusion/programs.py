@@ -20,20 +20,21 @@ vae = randomize(AutoencoderKL(
     block_out_channels=(8, 8, 16, 16), layers_per_block=1, norm_num_groups=4,
     down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4))
 text = randomize(CLIPTextModel(CLIPTextConfig(
-    vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-    eos_token_id=299, bos_token_id=298, pad_token_id=299)))
+    vocab_size=514, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+    bos_token_id=512, eos_token_id=513, pad_token_id=513)))
 unet.save_pretrained(model / "unet")
 vae.save_pretrained(model / "vae")
 text.save_pretrained(model / "text_encoder")
 scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 scheduler.save_pretrained(model / "scheduler")
-# a vocabulary of single letters, with and without the mark of a word's end
-letters = [chr(c) for c in range(97, 123)]
-words = letters + [c + "</w>" for c in letters]
-words += [f"<unused{i}>" for i in range(298 - len(words))] + ["<|startoftext|>", "<|endoftext|>"]
+# a vocabulary of single bytes (as GPT-2's byte-level encoding writes them), with and without the mark of a word's end
+plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+byte_words = [chr(b) for b in plain] + [chr(256 + i) for i in range(256 - len(plain))]
+words = byte_words + [c + "</w>" for c in byte_words] + ["<|startoftext|>", "<|endoftext|>"]
 (model / "tokenizer").mkdir(exist_ok=True)
 (model / "tokenizer/vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
 (model / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer", model_max_length=77)
 (model / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
 randomize(AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)).save_pretrained(out / "tiny")
 
@@ -59,10 +60,8 @@ abar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod((1 - betas).
 
 
 def contexts(prompt):
-    start, end = 298, 299
-    ids = [start] + [words.index(c + "</w>") if last else words.index(c) for word in prompt.split()
-                     for c, last in zip(word, [False] * (len(word) - 1) + [True])] + [end]
-    return text(torch.tensor([ids + [end] * (77 - len(ids))])).last_hidden_state
+    ids = tokenizer(prompt, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    return text(ids).last_hidden_state
 
 
 def clean(x, t, branches, guidance):

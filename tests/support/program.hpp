@@ -43,8 +43,8 @@ inline int status_of(pid_t id) {
 }
 
 struct finished {
-  int status;
-  std::string said; ///< on both outputs
+  int status = 0;
+  std::string said{}; ///< on both outputs
 };
 
 inline finished run_program(const scratch_folder& folder, const std::string& path,
