@@ -58,12 +58,13 @@ struct any_spectral {
 struct studied {
   std::string name;
   json rule;
-  std::vector<double> curve{}; ///< residual before each inner iteration, and of the result
+  std::vector<double>
+      curve{}; ///< residual before each inner iteration, and of the result; NaN where it diverged
   std::vector<double> radii{};
   std::string ending = "not run";
   pass_counts passes{}; ///< of a run that diverged: up to its last look at the constraint
   double seconds = 0.0;
-  at::Tensor latents{}; ///< undefined for a run that diverged
+  at::Tensor latents{}; ///< none of a run that diverged
 };
 
 std::string number(double value) {
@@ -207,6 +208,7 @@ private:
       r.curve.push_back(residual(constraint_(run.x)));
       r.ending = run.reason == ending::completed ? "completed" : "stopped by the user";
     } catch (const not_finite& e) {
+      r.curve.push_back(NAN);
       r.ending = "diverged in step " + std::to_string(e.step() + 1) + ", iteration " +
                  std::to_string(e.iteration() + 1);
     }

@@ -138,7 +138,7 @@ int run(const arguments& a) {
       bar.show(done, 3.0);
     };
     look(0.0);
-    const auto at = e.evaluate(noised(m.path(), clean, a.time, a.subject.seed), a.time);
+    const auto at = e.evaluate(what.noised(m, clean, a.time), a.time);
     look(1.0);
     const at::Tensor forward = e.jvp(at, v, a.probe);
     look(2.0);

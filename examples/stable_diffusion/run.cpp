@@ -91,13 +91,7 @@ json iterations_of(const task& t, const sample_result<at::Tensor>& run) {
 
 /// x at the first time of the grid.
 at::Tensor start_of(const latent_model& m, const task& t, const run_arguments& a, double time) {
-  if (!a.latents.empty()) {
-    const at::Tensor x = libtorch::read_tensor(safetensors::file(a.latents), "start");
-    if (x.sizes() != t.like.sizes())
-      throw bad_option(a.latents.string() + ": `start` is " + c10::str(x.sizes()) +
-                       ", but this run's latents are " + c10::str(t.like.sizes()));
-    return x.to(t.like.options());
-  }
+  if (!a.latents.empty()) return read_start(a.latents, t.like);
   if (a.start < 1.0) return noised(m.path(), t.guess, time, a.seed);
   return standard_normal(t.like, {a.seed, 0, 0});
 }
@@ -112,6 +106,14 @@ void refuse_large_jacobian(const task& t, const run_arguments& a) {
 }
 
 } // namespace
+
+at::Tensor read_start(const fs::path& file, const at::Tensor& like) {
+  const at::Tensor x = libtorch::read_tensor(safetensors::file(file), "start");
+  if (x.sizes() != like.sizes())
+    throw bad_option(file.string() + ": `start` is " + c10::str(x.sizes()) + ", but this run's latents are " +
+                     c10::str(like.sizes()));
+  return x.to(like.options());
+}
 
 void run_arguments::set_rates(const CLI::App& app, double first, double last) {
   if (app.count("--lr") == 0) update.lr = first;

@@ -44,6 +44,10 @@ struct run_arguments {
 /// --frames, --save-latents.
 void add_run_options(CLI::App& app, run_arguments& a);
 
+/// The tensor `start` of a .safetensors file, of the shape, type and place of `like`.
+/// \throws pushforward::bad_file, pushforward::bad_option
+at::Tensor read_start(const std::filesystem::path& file, const at::Tensor& like);
+
 /// DDIM on the model's path, with the noise that was chosen.
 pushforward::path_sampler sampler_of(const latent_model& m, const run_arguments& a);
 

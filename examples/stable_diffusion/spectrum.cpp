@@ -42,7 +42,7 @@ int run(const arguments& a) {
     std::optional<estimate<at::Tensor>> at;
     return examples::spectra(a.times, [&](double t, const std::string& of) {
       if (!at || at->t != t) {
-        at = e.evaluate(noised(m.path(), clean, t, a.subject.seed), t);
+        at = e.evaluate(what.noised(m, clean, t), t);
         if (!at::isfinite(at->x0).all().item<bool>()) throw not_finite("clean estimate", 0, 0);
       }
       const at::Tensor start =

@@ -15,6 +15,9 @@ void add_subject_options(CLI::App& app, subject_arguments& a) {
   add_picture_options(app, a.picture, "what is looked at [a sample of the model's own, 512 x 512]");
   app.get_option("picture")->required(false);
   app.add_option("--seed", a.seed, "of the noise")->capture_default_str()->group("Picture");
+  app.add_option("--latents", a.latents,
+                 "takes the noise from the tensor `start` of this .safetensors file, in place of the seed")
+      ->group("Picture");
   app.add_option("--sample-steps", a.steps, "time steps of the model's own sample")
       ->capture_default_str()
       ->group("Picture");
@@ -29,8 +32,7 @@ subject::subject(const subject_arguments& a) : a_{a} {
 at::Tensor subject::latent(const latent_model& m) const {
   if (image_.defined()) return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.scale()));
   const auto side = [](std::int64_t asked) { return asked > 0 ? asked : 512; };
-  const at::Tensor x = standard_normal(
-      m.latents(1, side(a_.picture.size.height), side(a_.picture.size.width)), {a_.seed, 0, 0});
+  const at::Tensor x = noise(m.latents(1, side(a_.picture.size.height), side(a_.picture.size.width)));
   run_arguments r;
   r.steps = a_.steps;
   r.eta = 0.0;
@@ -44,6 +46,15 @@ at::Tensor subject::latent(const latent_model& m) const {
                   observe)
         .x;
   });
+}
+
+at::Tensor subject::noise(const at::Tensor& like) const {
+  return a_.latents.empty() ? standard_normal(like, {a_.seed, 0, 0}) : read_start(a_.latents, like);
+}
+
+at::Tensor subject::noised(const latent_model& m, const at::Tensor& clean, double t) const {
+  const auto c = m.path().at(t);
+  return c.a * clean + c.s * noise(clean);
 }
 
 std::string subject::name() const {

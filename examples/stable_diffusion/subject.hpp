@@ -11,16 +11,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <string>
 
 namespace stable_diffusion {
 
 struct subject_arguments {
   picture_arguments picture; ///< may have no file
   std::uint64_t seed = 0;
-  std::size_t steps = 20; ///< of a sample of the model's own
+  std::filesystem::path latents; ///< a file with the noise; empty: drawn
+  std::size_t steps = 20;        ///< of a sample of the model's own
 };
 
-/// An optional picture with --width, --height and --fit; --seed, --sample-steps.
+/// An optional picture with --width, --height and --fit; --seed, --latents, --sample-steps.
 void add_subject_options(CLI::App& app, subject_arguments& a);
 
 /// What a study looks at.
@@ -29,14 +32,18 @@ public:
   /// Reads the picture, if there is one. \throws pushforward::bad_file, pushforward::bad_option
   explicit subject(const subject_arguments& a);
 
-  /// The mean latent of the picture; without a picture, a sample of the model: DDIM without noise from
-  /// `seed`, with a progress bar, of --width x --height pixels (512 unless given).
+  /// The mean latent of the picture; without a picture, a sample of the model: DDIM from the noise, with a
+  /// progress bar, of --width x --height pixels (512 unless given).
   /// \throws examples::stopped_early after Ctrl-C, pushforward::bad_option
   at::Tensor latent(const latent_model& m) const;
+  /// A clean latent noised to time t. \throws pushforward::bad_file, pushforward::bad_option
+  at::Tensor noised(const latent_model& m, const at::Tensor& clean, double t) const;
   /// The picture's name, or that it is a sample.
   std::string name() const;
 
 private:
+  at::Tensor noise(const at::Tensor& like) const;
+
   subject_arguments a_;
   at::Tensor image_; // before it is brought to the model's scale
 };
