@@ -4,6 +4,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <mutex>
 #include <tuple>
 #include <utility>
@@ -15,6 +16,11 @@ namespace {
 
 /// Whether forward-mode differentiation goes through x.
 bool forward_mode(const at::Tensor& x) { return x._fw_grad(0).defined(); }
+
+/// Whether a derivative is to be taken through what is done to x.
+bool differentiated(const at::Tensor& x) {
+  return (c10::GradMode::is_enabled() && x.requires_grad()) || forward_mode(x);
+}
 
 std::vector<std::int64_t> both(std::int64_t n) { return {n, n}; }
 
@@ -33,6 +39,54 @@ bool packable(const at::Tensor& x) {
   return there && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
+/// Whether products of x's type are slow here: on a CPU without instructions for a half type, libtorch takes
+/// them in plain loops. Then they are taken in float32, which has all values of the half types.
+bool widens(const at::Tensor& x) {
+  const auto slow = [](const char* supported) {
+    const auto op = c10::Dispatcher::singleton().findSchema({supported, ""});
+    c10::Stack stack;
+    if (op) op->callBoxed(&stack);
+    return op && !stack.at(0).toBool();
+  };
+  static const bool bfloat16 = slow("mkldnn::_is_mkldnn_bf16_supported");
+  static const bool float16 = slow("mkldnn::_is_mkldnn_fp16_supported");
+  return x.is_cpu() && x.numel() > 0 &&
+         ((x.scalar_type() == at::kBFloat16 && bfloat16) || (x.scalar_type() == at::kHalf && float16));
+}
+
+at::Tensor wide(const at::Tensor& x) { return x.defined() ? x.to(at::kFloat) : x; }
+
+/// x W^T + b of float32 x [M, K] and a weight [N, K] of a half type, widened some rows at a time, so that
+/// they stay in the cache.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const auto n = weight.size(0), rows = std::clamp<std::int64_t>((1 << 22) / weight.size(1), 1, n);
+  at::Tensor y = at::empty({x.size(0), n}, x.options());
+  const at::Tensor some = at::empty({rows, weight.size(1)}, x.options());
+  for (std::int64_t i = 0; i < n; i += rows) {
+    const auto count = std::min(rows, n - i);
+    at::Tensor out = y.narrow(1, i, count);
+    const at::Tensor w = some.narrow(0, 0, count).copy_(weight.narrow(0, i, count)).t();
+    if (bias.defined())
+      at::addmm_out(out, wide(bias.narrow(0, i, count)), x, w);
+    else
+      at::mm_out(out, x, w);
+  }
+  return y;
+}
+
+/// What each pixel of a convolution's result sees: [N, C, H, W] -> [N H' W', kernel kernel C].
+at::Tensor seen(const at::Tensor& x, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
+                std::int64_t height, std::int64_t width) {
+  const at::Tensor padded =
+      at::constant_pad_nd(wide(x).permute({0, 2, 3, 1}), {0, 0, padding, padding, padding, padding}, 0)
+          .contiguous();
+  const auto row = padded.stride(1), pixel = padded.stride(2);
+  return padded
+      .as_strided({x.size(0), height, width, kernel, kernel * pixel},
+                  {padded.stride(0), stride * row, stride * pixel, row, 1})
+      .reshape({x.size(0) * height * width, -1});
+}
+
 } // namespace
 
 linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias)
@@ -40,7 +94,14 @@ linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bi
   if (with_bias) bias_ = w.take("bias", {out});
 }
 
-at::Tensor linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
+at::Tensor linear::operator()(const at::Tensor& x) const {
+  if (!widens(x)) return at::linear(x, weight_, bias_);
+  if (differentiated(x)) return at::linear(wide(x), wide(weight_), wide(bias_)).to(x.scalar_type());
+  auto extents = x.sizes().vec();
+  const at::Tensor y = product(wide(x).reshape({-1, extents.back()}), weight_, bias_);
+  extents.back() = out();
+  return y.to(x.scalar_type()).view(extents);
+}
 
 struct conv2d::kept {
   std::mutex mutex;
@@ -65,14 +126,24 @@ at::Tensor conv2d::weight_for(const at::Tensor& x, bool packed) const {
 }
 
 at::Tensor conv2d::operator()(const at::Tensor& x) const {
-  const bool recorded = c10::GradMode::is_enabled() && x.requires_grad();
-  const bool packed = packable(x) && !recorded && !forward_mode(x);
+  const bool packed = packable(x) && !differentiated(x);
   const at::Tensor weight = weight_for(x, packed);
   if (packed)
     return call("mkldnn::_convolution_pointwise", x, weight,
                 bias_.defined() ? c10::IValue(bias_) : c10::IValue(), both(padding_), both(stride_), both(1),
                 1, "none", c10::List<std::optional<at::Scalar>>(), "");
-  return at::conv2d(x, weight, bias_, both(stride_), both(padding_));
+  if (!widens(x)) return at::conv2d(x, weight, bias_, both(stride_), both(padding_));
+  const auto kernel = weight.size(2), out = weight.size(0);
+  const auto extent = [&](std::int64_t n) { return (n + 2 * padding_ - kernel) / stride_ + 1; };
+  const auto height = extent(x.size(2)), width = extent(x.size(3));
+  // weights that outweigh what the pixels see are better not copied as a whole
+  if (!differentiated(x) && height > 0 && width > 0 && x.size(0) * height * width < out)
+    return product(seen(x, kernel, stride_, padding_, height, width),
+                   weight.permute({0, 2, 3, 1}).reshape({out, -1}), bias_)
+        .to(x.scalar_type())
+        .view({x.size(0), height, width, out})
+        .permute({0, 3, 1, 2});
+  return at::conv2d(wide(x), wide(weight), wide(bias_), both(stride_), both(padding_)).to(x.scalar_type());
 }
 
 group_norm::group_norm(const weights& w, std::int64_t groups, std::int64_t channels, double epsilon)

@@ -1,0 +1,73 @@
+// The layers by themselves, in the half types.
+#include <pushforward/libtorch/models/layers.hpp>
+
+#include "cases.hpp"
+
+#include <array>
+
+using namespace pushforward;
+using namespace pushforward::libtorch;
+using namespace testing_support;
+
+namespace {
+
+/// Parameters that are read in a half type, and what they are then.
+struct parameters {
+  scratch_folder folder;
+  at::Tensor weight, bias;
+  models::weights w;
+
+  parameters(c10::ScalarType type, const std::vector<std::int64_t>& shape)
+      : weight{at::randn(shape).to(type)}, bias{at::randn({shape[0]}).to(type)}, w{written()} {}
+
+  models::weights written() const {
+    const auto path = fs::path(folder.path()) / "w.safetensors";
+    write_tensors(path, {{"weight", weight}, {"bias", bias}});
+    return {{path}, {weight.scalar_type()}};
+  }
+};
+
+/// Values and vjps of a layer in a half type are those of float32, rounded once to the type.
+void check_rounded_once(const libtorch::map& layer, const libtorch::map& in_float, const at::Tensor& x,
+                        c10::ScalarType type) {
+  const double tolerance = type == at::kHalf ? 5e-4 : 4e-3; // half a unit of the last place
+  const at::Tensor y = layer(x);
+  CHECK(y.scalar_type() == type);
+  const at::Tensor v = at::randn_like(y).to(at::kFloat);
+  const auto [wanted, wanted_vjp] = vjp(in_float, x.to(at::kFloat), v);
+  CHECK(relative_l2(y, wanted) < tolerance);
+  const auto converted = [&](const at::Tensor& input) { return layer(input.to(type)).to(at::kFloat); };
+  const auto [recorded, found_vjp] = vjp(converted, x.to(at::kFloat), v);
+  CHECK(relative_l2(recorded, wanted) < tolerance);
+  CHECK(relative_l2(found_vjp, wanted_vjp) < tolerance);
+}
+
+} // namespace
+
+TEST_CASE("a linear layer in a half type rounds once") {
+  const auto type = GENERATE(values<c10::ScalarType>({at::kBFloat16, at::kHalf}));
+  const auto [in, out] = GENERATE(table<std::int64_t, std::int64_t>({{48, 20}, {4096, 2500}, {1, 1}}));
+  const parameters p(type, {out, in});
+  const models::linear layer(p.w, in, out);
+  check_rounded_once(
+      layer,
+      [&](const at::Tensor& x) { return at::linear(x, p.weight.to(at::kFloat), p.bias.to(at::kFloat)); },
+      at::randn({2, 3, in}).to(type), type);
+}
+
+TEST_CASE("a convolution in a half type rounds once, whether it has more pixels or more channels") {
+  const auto type = GENERATE(values<c10::ScalarType>({at::kBFloat16, at::kHalf}));
+  using numbers = std::array<std::int64_t, 3>; // kernel, stride, padding
+  const auto o = GENERATE(values<numbers>({{3, 1, 1}, {3, 2, 1}, {3, 2, 0}, {1, 1, 0}}));
+  const auto channels = GENERATE(8, 200);
+  const parameters p(type, {channels, 12, o[0], o[0]});
+  const models::conv2d layer(p.w, 12, channels, {o[0], o[1], o[2]});
+  const auto in_float = [&](const at::Tensor& x) {
+    return at::conv2d(x, p.weight.to(at::kFloat), p.bias.to(at::kFloat), {o[1], o[1]}, {o[2], o[2]});
+  };
+  const at::Tensor x = at::randn({2, 12, 7, 6}).to(type);
+  check_rounded_once(layer, in_float, x, type);
+  const at::Tensor last = x.contiguous(at::MemoryFormat::ChannelsLast);
+  check_rounded_once(layer, in_float, last, type);
+  CHECK(layer(last).is_contiguous(at::MemoryFormat::ChannelsLast));
+}
