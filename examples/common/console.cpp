@@ -70,7 +70,10 @@ void progress_bar::show(double done, double total, const std::string& state) {
     text.append(filled, '#').append(width - filled, '.').append("] ");
   }
   text += percent;
-  text += done < total ? ", " + clock_text(left) + " left" : ", " + clock_text(spent);
+  if (done >= total)
+    text += ", " + clock_text(spent);
+  else if (done > first_)
+    text += ", " + clock_text(left) + " left";
   if (!state.empty()) text += "  " + state;
   if (terminal) {
     const std::size_t size = text.size();
@@ -98,6 +101,12 @@ int run_program(const std::string& name, const std::function<int()>& program) {
   } catch (const std::exception& e) {
     message = e.what();
   }
+  for (const char* sign : {"not enough memory", "out of memory", "bad_alloc"})
+    if (message.find(sign) != std::string::npos) {
+      message = "there is not enough memory: take smaller pictures, fewer at once, or a smaller type (" +
+                message + ")";
+      break;
+    }
   std::replace(message.begin(), message.end(), '\n', ' ');
   std::cerr << name << ": " << message << '\n';
   return 2;

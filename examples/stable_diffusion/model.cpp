@@ -87,6 +87,19 @@ void require_room(const std::vector<fs::path>& files, const std::string& prefix,
   require_memory(bytes, free_memory(), what);
 }
 
+/// While networks are loaded glibc is to give freed temporaries back at once, or their room adds up; in a run
+/// it is to keep them, or every operator waits for new pages.
+struct thrifty_heap {
+  thrifty_heap() { ::mallopt(M_MMAP_THRESHOLD, 1 << 17); }
+  ~thrifty_heap() {
+    ::malloc_trim(0);
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 25); // the most that glibc takes
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 29);
+  }
+  thrifty_heap(const thrifty_heap&) = delete;
+  thrifty_heap& operator=(const thrifty_heap&) = delete;
+};
+
 models::placement placement_of(const part_placement& part, const std::string& standard) {
   return {part.type, device_named(part.device.empty() ? standard : part.device)};
 }
@@ -273,8 +286,7 @@ autoencoder read_autoencoder(const fs::path& folder, const part_placement& part)
 
 latent_model::latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell)
     : path_{pushforward::variance_preserving::scaled_linear()}, device_{device_named(a.unet.device)} {
-  // glibc would keep the room of freed temporaries while networks are loaded
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 17);
+  const thrifty_heap while_loading;
   const c10::NoGradGuard no_grad;
   const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
   path_ = c.path;

@@ -1,6 +1,7 @@
 // Two pullbacks of pixel errors through a tiny autoencoder, on photographs: no denoiser, the latent itself is
 // moved.
 
+#include "model.hpp"
 #include "pictures.hpp"
 
 #include <common/command_line.hpp>
@@ -15,7 +16,6 @@
 #include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/denoiser.hpp>
-#include <pushforward/libtorch/models/autoencoder_tiny.hpp>
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/step_sizes.hpp>
 
@@ -40,10 +40,9 @@ namespace {
 using namespace stable_diffusion;
 using namespace pushforward;
 using json = nlohmann::ordered_json;
-using pushforward::libtorch::models::autoencoder_tiny;
 namespace fs = std::filesystem;
 using traits = tensor_traits<at::Tensor>;
-using autoencoder = libtorch::differentiable_decoder;
+using decoder_with_encoder = libtorch::differentiable_decoder;
 
 struct arguments {
   fs::path network, out = "photos";
@@ -88,16 +87,6 @@ task task_named(const std::string& name, const at::Tensor& truth) {
   return superres(truth, name == "superres_x4" ? 4 : 8);
 }
 
-autoencoder tiny_autoencoder(const fs::path& folder) {
-  const auto network =
-      fs::exists(folder / "config.json")
-          ? autoencoder_tiny(libtorch::models::autoencoder_tiny_config::read(folder / "config.json"),
-                             {{folder / "diffusion_pytorch_model.safetensors"}, {}})
-          : autoencoder_tiny::from_original(folder / "encoder.safetensors", folder / "decoder.safetensors");
-  return autoencoder([network](const at::Tensor& z) { return network.decode(z); },
-                     [network](const at::Tensor& image) { return network.encode(image); });
-}
-
 double product_of(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) * b.to(at::kDouble)).sum().item<double>();
 }
@@ -107,7 +96,7 @@ double cosine(const at::Tensor& a, const at::Tensor& b) {
 }
 
 /// What the two pullbacks of the pixel error e_x at z have to do with each other and with J_D^-1.
-json compare_directions(const task& t, const autoencoder& d, const at::Tensor& z, double probe) {
+json compare_directions(const task& t, const decoder_with_encoder& d, const at::Tensor& z, double probe) {
   pass_counts uncounted;
   const at::Tensor image = d.decode(z);
   const at::Tensor error = t.constraint(image).error;
@@ -142,7 +131,7 @@ struct outcome {
 
 /// z + step * (error pulled back), K times.
 template <class Pullback>
-outcome optimised(const task& t, const autoencoder& d, const Pullback& pullback, at::Tensor z,
+outcome optimised(const task& t, const decoder_with_encoder& d, const Pullback& pullback, at::Tensor z,
                   const arguments& a, const std::function<void()>& tick) {
   const decoded constraint(t.constraint, d, pullback);
   const infinity_norm rule{a.rate};
@@ -204,7 +193,7 @@ std::string table_of(const json& runs) {
 }
 
 int study(const arguments& a) {
-  const autoencoder d = tiny_autoencoder(a.network);
+  const decoder_with_encoder d = read_autoencoder(a.network, {}).maps;
   examples::progress_bar bar("photographs");
   const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);
   double done = 0.0;
