@@ -116,8 +116,11 @@ at::Tensor read_start(const fs::path& file, const at::Tensor& like) {
 }
 
 void run_arguments::set_rates(const CLI::App& app, double first, double last) {
-  if (app.count("--lr") == 0) update.lr = first;
-  if (app.count("--lr-last") == 0) update.lr_last = app.count("--lr") == 0 ? last : std::min(last, update.lr);
+  if (app.count("--lr") == 0)
+    update.lr = first;
+  else if (first == last)
+    last = update.lr;
+  if (app.count("--lr-last") == 0) update.lr_last = std::min(last, update.lr);
 }
 
 void add_run_options(CLI::App& app, run_arguments& a) {
@@ -154,12 +157,29 @@ path_sampler sampler_of(const latent_model& m, const run_arguments& a) {
               {a.steps, a.eta.value_or(0.0), a.eta ? ddim_noise::eta : ddim_noise::one_step_beta, a.start});
 }
 
-latent_constraint pulled_back(const image_constraint& c, const latent_model& m, pullback_kind pullback,
-                              double probe) {
+void pullback_arguments::describe(json& settings) const {
+  settings["pullback"] = kind == pullback_kind::encoder ? "encoder difference" : "decoder vjp";
+  if (kind == pullback_kind::encoder) settings["encoder_probe"] = probe;
+}
+
+void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::string& group,
+                          const std::string& note) {
+  examples::add_choice<pullback_kind>(
+      app, "--pullback", a.kind, {{"decoder", pullback_kind::decoder}, {"encoder", pullback_kind::encoder}},
+      "how pixel errors become latent errors: by the decoder's backward pass, or by the encoder's "
+      "difference" +
+          note,
+      group);
+  app.add_option("--encoder-probe", a.probe, "of the encoder's difference, of a range of 2")
+      ->capture_default_str()
+      ->group(group);
+}
+
+latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a) {
   const auto with = [&](auto kind) -> latent_constraint {
     return [d = decoded(c, m.vae(), kind)](const at::Tensor& z, pass_counts& counts) { return d(z, counts); };
   };
-  if (pullback == pullback_kind::encoder) return with(encoder_difference{probe});
+  if (a.kind == pullback_kind::encoder) return with(encoder_difference{a.probe});
   return with(decoder_vjp{});
 }
 

@@ -36,7 +36,8 @@ struct run_arguments {
   bool frames = false;
   bool save_latents = false;
 
-  /// Rates of the first and the last inner iteration, unless the command line had them.
+  /// Rates of the first and the last inner iteration, unless the command line had them; where both are equal,
+  /// --lr alone sets both.
   void set_rates(const CLI::App& app, double first, double last);
 };
 
@@ -60,10 +61,21 @@ using image_constraint = std::function<pushforward::constraint_value<at::Tensor>
 /// How a pixel error becomes a latent error.
 enum class pullback_kind { decoder, encoder };
 
+struct pullback_arguments {
+  pullback_kind kind = pullback_kind::decoder;
+  double probe = 0.005; ///< of the encoder's difference, in units of the image
+
+  /// Says in a task's settings what was chosen.
+  void describe(nlohmann::ordered_json& settings) const;
+};
+
+/// --pullback, --encoder-probe. \param note at the end of the former's help
+void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::string& group,
+                          const std::string& note = "");
+
 /// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
-/// device. Refers to the model. \param probe of the encoder's difference, in units of the image
-latent_constraint pulled_back(const image_constraint& c, const latent_model& m, pullback_kind pullback,
-                              double probe = 0.005);
+/// device. Refers to the model. \throws pushforward::bad_option for a bad probe
+latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a);
 
 /// What is asked of a run.
 struct task {

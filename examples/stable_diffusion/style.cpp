@@ -26,8 +26,7 @@ struct arguments {
   fitting how = fitting::crop;
   picture_size size{512, 512};
   std::int64_t block = 2;
-  pullback_kind pullback = pullback_kind::decoder;
-  double encoder_probe = 0.005;
+  pullback_arguments pullback;
 };
 
 int style(const arguments& a) {
@@ -46,14 +45,13 @@ int style(const arguments& a) {
   task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
   t.like = m.latents(a.run.batch, a.size.height, a.size.width);
   if (content.defined()) t.guess = m.encode(content).expand_as(t.like).contiguous();
-  t.constraint = pulled_back(constraint, m, a.pullback, a.encoder_probe);
+  t.constraint = pulled_back(constraint, m, a.pullback);
   t.settings = {{"picture", a.picture.filename().string()},
                 {"clip", a.clip.filename().string()},
                 {"block", a.block},
                 {"width", a.size.width},
-                {"height", a.size.height},
-                {"pullback", a.pullback == pullback_kind::encoder ? "encoder difference" : "decoder vjp"}};
-  if (a.pullback == pullback_kind::encoder) t.settings["encoder_probe"] = a.encoder_probe;
+                {"height", a.size.height}};
+  a.pullback.describe(t.settings);
   if (content.defined()) t.settings["content"] = a.content.filename().string();
 
   const auto s = steer(m, t, a.run);
@@ -116,20 +114,14 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 8192))
       ->group(group);
-  examples::add_choice<pullback_kind>(
-      app, "--pullback", a.pullback,
-      {{"decoder", pullback_kind::decoder}, {"encoder", pullback_kind::encoder}},
-      "how pixel errors become latent errors: by the decoder's backward pass, or by the encoder's difference",
-      group);
-  app.add_option("--encoder-probe", a.encoder_probe, "of the encoder's difference, of a range of 2")
-      ->capture_default_str()
-      ->group(group);
+  add_pullback_options(app, a.pullback, group);
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback = pullback_kind::encoder;
+    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback.kind = pullback_kind::encoder;
     if (a.model.convention == guidance_convention::reference && app.count("--guidance") == 0)
       a.model.guidance = 2.0;
+    a.run.set_rates(app, 0.5, 0.1);
     return style(a);
   });
 }

@@ -29,8 +29,7 @@ struct arguments {
   bool shrink_first = false;
   bool averaging = false;
   double noise_level = 0.0;
-  pullback_kind pullback = pullback_kind::decoder;
-  double encoder_probe = 0.005;
+  pullback_arguments pullback;
 };
 
 /// For each image of a batch.
@@ -72,15 +71,14 @@ int superres(const arguments& a) {
   t.guess = m.encode(enlarged).expand_as(t.like).contiguous();
   t.measured = static_cast<double>(small.numel());
   const at::Tensor measured = small.expand({a.run.batch, -1, -1, -1}).contiguous();
-  t.constraint = pulled_back(linear(shrink, measured, a.noise_level), m, a.pullback, a.encoder_probe);
+  t.constraint = pulled_back(linear(shrink, measured, a.noise_level), m, a.pullback);
   t.settings = {{"picture", a.picture.picture.filename().string()},
                 {"factor", a.factor},
                 {"width", width},
                 {"height", height},
                 {"downsampling", a.averaging ? "block means" : "antialiased cubic"},
-                {"noise_level", a.noise_level},
-                {"pullback", a.pullback == pullback_kind::encoder ? "encoder difference" : "decoder vjp"}};
-  if (a.pullback == pullback_kind::encoder) t.settings["encoder_probe"] = a.encoder_probe;
+                {"noise_level", a.noise_level}};
+  a.pullback.describe(t.settings);
 
   const auto s = steer(m, t, a.run);
   findings f;
@@ -136,20 +134,13 @@ int main(int argc, char** argv) {
                  "standard deviation of the noise of the picture, of a range of 2")
       ->capture_default_str()
       ->group(group);
-  examples::add_choice<pullback_kind>(
-      app, "--pullback", a.pullback,
-      {{"decoder", pullback_kind::decoder}, {"encoder", pullback_kind::encoder}},
-      "how pixel errors become latent errors: by the decoder's backward pass, or by the encoder's difference "
-      "(with a rate of 0.5 unless --lr says else)",
-      group);
-  app.add_option("--encoder-probe", a.encoder_probe, "of the encoder's difference, of a range of 2")
-      ->capture_default_str()
-      ->group(group);
+  add_pullback_options(app, a.pullback, group, " (with a rate of 0.5 unless --lr says else)");
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback = pullback_kind::encoder;
-    if (a.pullback == pullback_kind::encoder) a.run.set_rates(app, 0.5, 0.5);
+    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback.kind = pullback_kind::encoder;
+    const double rate = a.pullback.kind == pullback_kind::encoder ? 0.5 : 0.1;
+    a.run.set_rates(app, rate, rate);
     return superres(a);
   });
 }

@@ -1,77 +1,12 @@
 // The programs on checkpoints, run as their users run them, on a small random one that diffusers wrote.
 
-#include <support/catch.hpp>
-#include <support/oracle.hpp>
-#include <support/program.hpp>
-#include <support/scratch_folder.hpp>
+#include "programs.hpp"
 
 #include <masks.hpp>
-#include <model.hpp>
-#include <pictures.hpp>
-
-#include <ATen/ATen.h>
-
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <chrono>
-#include <csignal>
-#include <filesystem>
-#include <string>
-#include <thread>
-#include <vector>
 
 using namespace testing_support;
-using namespace stable_diffusion;
-namespace fs = std::filesystem;
-using nlohmann::json;
 
 namespace {
-
-const std::string programs = PROGRAM_FOLDER "/pushforward_";
-
-using words = std::vector<std::string>;
-
-words joined(words a, const words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-bool given(const words& arguments, const std::string& option) {
-  return std::find(arguments.begin(), arguments.end(), option) != arguments.end();
-}
-
-/// A run's files, and what the program said.
-struct outcome {
-  finished ended;
-  fs::path name;
-
-  json trace() const { return json::parse(read_bytes(name.string() + ".json")); }
-  at::Tensor latents() const {
-    return pushforward::libtorch::read_tensor(pushforward::safetensors::file(name.string() + ".safetensors"),
-                                              "latents");
-  }
-  at::Tensor picture(const std::string& which = "") const {
-    return image_of(read_picture(name.string() + which + ".png"));
-  }
-  bool has(const std::string& end) const { return fs::exists(name.string() + end); }
-};
-
-/// Runs a program on the small checkpoint, unless the arguments name another.
-outcome run(const scratch_folder& folder, const fs::path& oracle, const std::string& program,
-            words arguments) {
-  const fs::path name = folder / "out";
-  if (!given(arguments, "--model")) arguments = joined({"--model", oracle / "checkpoint"}, arguments);
-  return {run_program(folder, programs + program, joined({"--out", name}, arguments)), name};
-}
-
-at::Tensor expected(const fs::path& oracle, const std::string& file, const std::string& name) {
-  return pushforward::libtorch::read_tensor(pushforward::safetensors::file(oracle / file), name);
-}
-
-words deterministic(const fs::path& oracle, const std::string& file) {
-  return {"--eta", "0", "--steps", "4", "--K", "3", "--save-latents", "--latents", oracle / file};
-}
 
 words inpainting(const fs::path& oracle) {
   return {oracle / "picture.png", "--mask", oracle / "mask.png", "--steps", "2", "--K", "2"};
@@ -81,7 +16,7 @@ words inpainting(const fs::path& oracle) {
 
 TEST_CASE("every program on checkpoints explains itself and lists the devices") {
   const scratch_folder folder;
-  for (const std::string program : {"inpaint", "superres"}) {
+  for (const std::string program : {"inpaint", "superres", "style", "jacobian", "spectrum", "convergence"}) {
     const auto help = run_program(folder, programs + program, {"--help"});
     CHECK(help.status == 0);
     CHECK(holds(help.said, "Examples:"));
@@ -283,18 +218,14 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
   const scratch_folder folder;
-  const fs::path name = folder / "out", output = folder / "output.txt";
-  const auto id = start_program(programs + "inpaint",
-                                {"--model", oracle / "checkpoint", "--out", name, oracle / "picture.png",
-                                 "--mask", oracle / "mask.png", "--steps", "1000", "--K", "50"},
-                                output);
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-  while (!holds(read_bytes(output), "inexact_newton") && std::chrono::steady_clock::now() < patience)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  ::kill(id, SIGINT);
-  CHECK(status_of(id) == 130);
-  const std::string said = read_bytes(output);
+  const fs::path name = folder / "out";
+  const auto [status, said] =
+      interrupted_run(folder, "inpaint",
+                      {"--model", oracle / "checkpoint", "--out", name, oracle / "picture.png", "--mask",
+                       oracle / "mask.png", "--steps", "1000", "--K", "50"},
+                      "inexact_newton");
   INFO(said);
+  CHECK(status == 130);
   CHECK(holds(said, "stopped by the user in step 1 of 1000"));
   CHECK(json::parse(read_bytes(name.string() + ".json"))["ending"] == "stopped by the user");
   CHECK(read_picture(name.string() + ".png").width == 96);

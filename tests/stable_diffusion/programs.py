@@ -1,4 +1,4 @@
-"""A small random Stable Diffusion checkpoint, pictures, and what the loop of inpaint and superres gives on them."""
+"""A small random Stable Diffusion checkpoint, pictures, and what the loop and the studies give on them."""
 
 import json
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModel
 
 out = folder()
 model = out / "checkpoint"
@@ -156,3 +156,73 @@ with torch.no_grad():
         "start": noise,
         "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
         "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])})
+
+
+# ---- style (section 2) and the studies of the Jacobian (sections 3 and 4) ----
+
+clip = randomize(CLIPVisionModel(CLIPVisionConfig(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)))
+clip.save_pretrained(out / "clip")
+Image.fromarray(picture[:32, -32:]).save(out / "style.png")
+
+
+def gram(images):
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+    deviation = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+    pixels = 0.5 * torch.nn.functional.interpolate(images, (32, 32), mode="bicubic", antialias=True) + 0.5
+    features = clip((pixels - mean) / deviation, output_hidden_states=True).hidden_states[3][:, 1:]
+    return features.mT @ features
+
+
+def by_style(x0):
+    with torch.enable_grad():
+        z = x0.detach().requires_grad_()
+        loss = torch.linalg.matrix_norm(style - gram(decode(z))).sum()
+        return -torch.autograd.grad(loss, z)[0]
+
+
+def estimate(x):
+    return clean(x, 600, [contexts("")], 1.0)
+
+
+def jvp(v):
+    h = max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[600]) / abar[600]).sqrt())) / v.abs().max()
+    return (estimate(x + h * v) - estimate(x)) / h
+
+
+def vjp(w):
+    with torch.enable_grad():
+        point = x.clone().requires_grad_()
+        return torch.autograd.grad(estimate(point), point, w)[0]
+
+
+def largest_magnitude(apply, start, n):
+    """Of the eigenvalues of Arnoldi's n x n block."""
+    basis = [start / start.norm()]
+    block = torch.zeros(n, n, dtype=torch.float64)
+    for k in range(n):
+        w = apply(basis[k])
+        for _ in range(2):
+            for i, q in enumerate(basis):
+                overlap = (q * w).sum()
+                block[i, k] += overlap
+                w = w - overlap * q
+        if k + 1 < n:
+            block[k + 1, k] = w.norm()
+            basis.append(w / w.norm())
+    return torch.linalg.eigvals(block).abs().max()
+
+
+with torch.no_grad():
+    style = gram(torch.from_numpy(picture[:32, -32:].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1)
+    save(out / "style.safetensors", {
+        "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
+    x = abar[600].sqrt().float() * encode(image) + (1 - abar[600]).sqrt().float() * noise
+    v = torch.zeros_like(x)
+    v[:, :, 3, 4] = 1.0
+    forward, backward = estimate(x + v) - estimate(x), vjp(v)
+    operators = [jvp, vjp, lambda u: (jvp(u) + vjp(u)) / 2, lambda u: (jvp(u) - vjp(u)) / 2]
+    save(out / "studies.safetensors", {
+        "start": noise, "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
+        "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
+        "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})

@@ -1,0 +1,224 @@
+// The programs on style, the Jacobian, its spectrum and step-size rules, on the same checkpoint.
+
+#include "programs.hpp"
+
+#include <run.hpp>
+
+#include <pushforward/constraints/masked.hpp>
+#include <pushforward/updates/inexact_newton.hpp>
+
+#include <cmath>
+
+using namespace testing_support;
+
+TEST_CASE("style ends at the latents of the method written in Python, and the trace counts CLIP's passes") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto arguments = joined({oracle / "style.png", "--clip", oracle / "clip", "--width", "96", "--height",
+                                 "64", "--prompt", "a cat"},
+                                deterministic(oracle, "style.safetensors"));
+  const auto r = run(folder, oracle, "style", arguments);
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  CHECK(relative_l2(r.latents(), expected(oracle, "style.safetensors", "styled")) < 2e-3);
+  const auto trace = r.trace();
+  const auto& costs = trace["costs_of_the_batch"];
+  CHECK(costs["passes"] == 2 * 4 * (1 + 2 * 3));
+  CHECK(costs["denoiser_backward"] == 0);
+  CHECK(costs["decoder_backward"] == 4 * 3);
+  CHECK(costs["CLIP_passes"] == 4 * 3);
+  CHECK(costs["CLIP_backward_passes"] == 4 * 3);
+  CHECK(trace["model"]["guidance"] == 3.0);
+  CHECK(r.picture().sizes() == at::IntArrayRef({1, 3, 64, 96}));
+  CHECK(holds(read_bytes(r.name.string() + ".html"), "CLIP backward passes"));
+
+  const auto reference =
+      run(folder, oracle, "style", joined(arguments, {"--guidance-convention", "reference"}));
+  INFO(reference.ended.said);
+  REQUIRE(reference.ended.status == 0);
+  CHECK(relative_l2(reference.latents(), r.latents()) < 1e-6);
+
+  const auto encoder = run(folder, oracle, "style",
+                           joined(arguments, {"--pullback", "encoder", "--content", oracle / "picture.png"}));
+  INFO(encoder.ended.said);
+  REQUIRE(encoder.ended.status == 0);
+  CHECK(encoder.trace()["costs_of_the_batch"]["backward_passes"] == 0);
+  CHECK(encoder.trace()["costs_of_the_batch"]["encoder_passes"] == 2 * 4 * 3);
+}
+
+TEST_CASE("jacobian draws the products that autograd and a forward difference give in Python") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto r =
+      run(folder, oracle, "jacobian",
+          {oracle / "picture.png", "--pixel", "3", "4", "--latents", oracle / "studies.safetensors"});
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  const auto j = r.trace();
+  const auto map = [&](const char* name) {
+    std::vector<double> values;
+    for (const auto& row : j[name]["magnitude"])
+      for (const double v : row) values.push_back(v);
+    return at::tensor(values).view({1, 8, 12});
+  };
+  CHECK(relative_l2(map("J_v"), expected(oracle, "studies.safetensors", "J v")) < 1e-3);
+  CHECK(relative_l2(map("J^T_v"), expected(oracle, "studies.safetensors", "J^T v")) < 1e-4);
+  CHECK(std::abs(j["cosine_of_J_v_and_J^T_v"].get<double>() -
+                 expected(oracle, "studies.safetensors", "cosine").item<double>()) < 1e-3);
+  CHECK(j["J_v"]["at_the_pixel"] == j["J_v"]["magnitude"][3][4]);
+  CHECK(j["costs"]["passes"] == 3); // the estimate, the difference, and the graph of the backward pass
+  CHECK(j["costs"]["backward_passes"] == 1);
+  CHECK(holds(read_bytes(r.name.string() + ".svg"), "data:image/png;base64,"));
+  CHECK(r.picture().size(3) == 2 * 12 * 26 + 4); // the largest whole number of times that is 320 or less
+}
+
+TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written in Python") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto r = run(folder, oracle, "spectrum",
+                     {oracle / "picture.png", "--times", "600", "--krylov", "6", "--latents",
+                      oracle / "studies.safetensors"});
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  const auto j = r.trace();
+  const at::Tensor magnitudes = expected(oracle, "studies.safetensors", "largest magnitudes");
+  REQUIRE(j["spectra"].size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto& s = j["spectra"][i];
+    CAPTURE(s["of"].get<std::string>());
+    const double found = s["largest_magnitude"];
+    CHECK(std::abs(found / magnitudes[static_cast<std::int64_t>(i)].item<double>() - 1.0) <
+          (i == 1 ? 1e-4 : 2e-3));
+    CHECK(s["eigenvalues"].size() == 6);
+  }
+  CHECK(j["spectra"][0]["backward_passes"] == 0);
+  CHECK(j["spectra"][1]["backward_passes"] == 6);
+
+  const auto noise = run(folder, oracle, "spectrum",
+                         {"--times", "700", "300", "--krylov", "3", "--from", "noise", "--width", "32",
+                          "--height", "48", "--sample-steps", "2", "--guidance", "2"});
+  INFO(noise.ended.said);
+  REQUIRE(noise.ended.status == 0);
+  CHECK(noise.trace()["at"] == "a sample of the model");
+  CHECK(noise.trace()["spectra"].size() == 8);
+  CHECK(holds(read_bytes(noise.name.string() + ".svg"), "<polyline"));
+}
+
+TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that diverges beside them") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto r = run(folder, oracle, "convergence",
+                     {oracle / "picture.png", "--steps", "3", "--c", "0.5", "3", "1e30", "--krylov", "4"});
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  const auto runs = r.trace()["runs"];
+  REQUIRE(runs.size() == 4);
+
+  // the same task by the library's own loop
+  model_arguments a;
+  a.checkpoint = oracle / "checkpoint";
+  const latent_model m(a, [](const std::string&) {});
+  const at::Tensor target = m.encode(image_of(read_picture(oracle / "picture.png")));
+  at::Tensor mask = at::ones_like(target);
+  mask.narrow(3, 6, 6).zero_();
+  const pushforward::masked<at::Tensor> constraint(target, mask);
+  run_arguments sampling;
+  sampling.steps = 3;
+  const auto compare = [&](const json& found, const auto& rule, double first_factor) {
+    const auto result = m.with_denoiser([&](const auto& denoiser) {
+      return pushforward::sample(pushforward::standard_normal(at::zeros_like(target), {}),
+                                 pushforward::model(denoiser, m.path()), sampler_of(m, sampling), constraint,
+                                 pushforward::update{pushforward::inexact_newton{}, rule, 3});
+    });
+    REQUIRE(found["residual"].size() == result.trace.size() + 1);
+    for (std::size_t i = 0; i < result.trace.size(); ++i) {
+      const double residual = std::sqrt(2.0 * result.trace[i].loss[0] / (4.0 * 8.0 * 6.0));
+      CHECK(std::abs(found["residual"][i].get<double>() / residual - 1.0) < 1e-6);
+    }
+    CHECK(found["costs"]["passes"] == result.passes.forward);
+    CHECK(found["ending"] == "completed");
+    CHECK(found["rule"].value("leading_factor", 0.0) == first_factor);
+  };
+  compare(runs[0], pushforward::infinity_norm{pushforward::constant_rate(0.5)}, 0.0);
+  compare(runs[1], pushforward::spectral{.c = 0.5, .krylov = 4}, 0.5);
+  CHECK(runs[1]["largest_magnitude_at_each_step"].size() == 3);
+
+  CHECK(runs[2]["rule"]["leading_factor"] == 2.0);
+  CHECK(runs[2]["residual"][9].get<double>() > runs[2]["residual"][0].get<double>());
+  CHECK(holds(runs[3]["ending"].get<std::string>(), "diverged in step 1"));
+  CHECK(runs[3]["residual"].back().is_null());
+  CHECK(holds(r.ended.said, "diverged in step 1"));
+  CHECK(holds(read_bytes(r.name.string() + ".html"), "diverged in step 1"));
+  CHECK(holds(read_bytes(r.name.string() + ".svg"), "<polyline"));
+}
+
+TEST_CASE("bad input to style and the studies is one line and status 2, and leaves no file") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const std::string picture = oracle / "picture.png", clip = oracle / "clip";
+  write_bytes(folder / "text.png", "no picture");
+  struct bad {
+    std::string program;
+    words arguments;
+    std::string said;
+  };
+  for (const auto& b : std::vector<bad>{
+           {"style", {folder / "none.png", "--clip", clip}, "there is no such picture"},
+           {"style", {picture, "--clip", oracle / "checkpoint"}, "model.safetensors"},
+           {"style", {picture, "--clip", clip, "--block", "4"}, "residual block 4"},
+           {"style", {picture, "--clip", clip, "--start", "0.5"}, "--content"},
+           {"style", {picture, "--clip", clip, "--width", "60"}, "multiple"},
+           {"style", {picture}, "--clip"},
+           {"jacobian", {picture}, "24 26"},
+           {"jacobian", {picture, "--pixel", "-1", "0"}, "-1"},
+           {"jacobian", {picture, "--pixel", "0", "0", "--time", "1001"}, "1001"},
+           {"jacobian", {folder / "text.png"}, "neither a JPEG nor a PNG"},
+           {"jacobian",
+            {picture, "--pixel", "3", "4", "--latents", oracle / "inpaint.safetensors"},
+            "this run's latents"},
+           {"spectrum", {picture, "--times", "-3"}, "-3"},
+           {"spectrum", {picture, "--krylov", "0"}, "--krylov"},
+           {"spectrum", {picture, "--from", "zero"}, "zero"},
+           {"spectrum", {"--sample-steps", "0", "--width", "64", "--height", "64"}, "steps is 0"},
+           {"convergence", {picture, "--c", "0"}, "--c"},
+           {"convergence", {picture, "--lr", "-1"}, "must be positive"},
+           {"convergence", {picture, "--steps", "0"}, "steps is 0"},
+           {"convergence", {oracle / "small.png", "--width", "8", "--height", "8"}, "nothing is known"},
+           {"convergence", {}, "picture"}}) {
+    const auto said = run(folder, oracle, b.program, b.arguments);
+    INFO(b.program << ' ' << b.said << ": " << said.ended.said);
+    CHECK(said.ended.status == 2);
+    CHECK(holds(said.ended.said, b.said));
+    const auto last = said.ended.said.rfind("pushforward_" + b.program + ": ");
+    REQUIRE(last != std::string::npos);
+    CHECK(said.ended.said.find('\n', last) + 1 == said.ended.said.size());
+    for (const char* end : {".png", ".json", ".html", ".svg"}) CHECK(!said.has(end));
+  }
+}
+
+TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto interrupt = [&](const std::string& program, const words& arguments, const std::string& shown) {
+    const fs::path name = folder / program;
+    const auto [status, said] = interrupted_run(
+        folder, program,
+        joined({"--model", oracle / "checkpoint", "--out", name, oracle / "picture.png"}, arguments), shown);
+    INFO(said);
+    CHECK(status == 130);
+    const auto trace = json::parse(read_bytes(name.string() + ".json"));
+    CHECK(trace["completed"] == false);
+    return trace;
+  };
+  const auto study = interrupt("convergence", {"--steps", "1000", "--K", "50"}, "convergence");
+  CHECK(study["runs"][0]["ending"] == "stopped by the user");
+  CHECK(study["runs"][1]["ending"] == "not run");
+  const auto spectra = interrupt("spectrum", {"--krylov", "300"}, "spectrum");
+  CHECK(spectra["spectra"].size() < 16);
+}
