@@ -53,12 +53,12 @@ struct arguments {
 
 std::string name_of(c10::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
 
-/// Returns freed blocks to the system at once while weights are loaded, whose peak would be higher else; and
-/// keeps them for the passes, which would spend a tenth of their time on getting new pages.
-void set_heap([[maybe_unused]] bool loads) {
+/// Whether freed blocks go back to the system at once, as they must while weights are loaded, whose peak
+/// would be higher else. Passes would spend a tenth of their time on getting them back.
+void set_heap([[maybe_unused]] bool returns_blocks) {
 #ifdef __GLIBC__
-  ::mallopt(M_MMAP_THRESHOLD, loads ? 1 << 17 : 1 << 25);
-  ::mallopt(M_TRIM_THRESHOLD, loads ? 1 << 17 : 1 << 30);
+  ::mallopt(M_MMAP_THRESHOLD, returns_blocks ? 1 << 17 : 1 << 25);
+  ::mallopt(M_TRIM_THRESHOLD, returns_blocks ? 1 << 17 : 1 << 30);
 #endif
 }
 
@@ -397,10 +397,12 @@ double resident() {
   return pages * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
+/// With freed blocks going back at once: what the run needs, not what the heap would keep of it.
 template <class Denoiser, class Policy>
 void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
   fails_in_words(state, [&] {
     const auto& n = both.get(type);
+    set_heap(true);
     for (auto _ : state) {
       const examples::usage usage;
       const double before = resident();

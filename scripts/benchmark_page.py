@@ -20,8 +20,7 @@ def machine(context):
             f"{kib / 1048576:.0f} GiB of memory, no GPU.")
     if load > 0.5:
         text += (f" **It was not idle**: {load:.1f} programs wanted to run when the benchmarks began, so wall times are"
-                 " too long. Ratios are of runs side by side in one program, and the overhead is in processor time,"
-                 " which others disturb little.")
+                 " too long. Ratios are of runs that took turns, and others disturb processor time little.")
     return text
 
 

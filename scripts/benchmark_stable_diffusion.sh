@@ -79,8 +79,10 @@ measure() {
   figures+=("$file")
 }
 say "running the benchmarks"
-measure float32 'peak|(pass|profile)/float32' "$repetitions"
-measure bfloat16 '(pass|profile)/bfloat16/channels_last' $(((repetitions + 1) / 2))
+measure float32 'peak|pass/float32' "$repetitions"
+measure profile-float32 'profile/float32/default' 1
+measure bfloat16 'pass/bfloat16/channels_last' $(((repetitions + 1) / 2))
+measure profile-bfloat16 'profile/bfloat16/channels_last' 1
 measure inner-float32 'inner_iteration/float32' $(((repetitions + 1) / 2))
 measure inner-bfloat16 'inner_iteration/bfloat16' $(((repetitions + 1) / 2))
 for kind in float32 bfloat16; do
