@@ -101,7 +101,7 @@ int run_program(const std::string& name, const std::function<int()>& program) {
   } catch (const std::exception& e) {
     message = e.what();
   }
-  for (const char* sign : {"not enough memory", "out of memory", "bad_alloc"})
+  for (const char* sign : {"allocate memory", "not enough memory", "out of memory", "bad_alloc"})
     if (message.find(sign) != std::string::npos) {
       message = "there is not enough memory: take smaller pictures, fewer at once, or a smaller type (" +
                 message + ")";
