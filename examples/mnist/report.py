@@ -65,16 +65,20 @@ def setting(s):
     return str(s["K"]), f"{s['lr']:g} → {s['lr_last']:g}" if s["lr"] != s["lr_last"] else f"{s['lr']:g}"
 
 
+def noise(s):
+    return "one step's beta" if s.get("one_step_beta") else f"{s['eta']:g}" if "eta" in s else "-"
+
+
 def row_cells(r):
     s, n = r["settings"], r["n"]
     k, rate = setting(s)
-    return [TASKS.get(s["task"], words(s["task"])), MODELS[s["model"]], words(s["policy"]), k, rate, str(n),
-            f"{r['costs']['passes'] / n:g}", f"{r['costs']['backward_passes'] / n:g}",
-            f"{r['costs']['processor_seconds'] / n:.2f}", f"{r['peak'] / 2**20:.0f} ({r['batch']})",
+    return [TASKS.get(s["task"], words(s["task"])), MODELS[s["model"]], words(s["policy"]), str(s["steps"]), noise(s), k, rate,
+            str(n), f"{r['costs']['passes'] / n:g}", f"{r['costs']['backward_passes'] / n:g}",
+            f"{r['costs']['seconds'] / n:.2f}", f"{r['costs']['processor_seconds'] / n:.2f}", f"{r['peak'] / 2**20:.0f} ({r['batch']})",
             f"{r['error']:.3f}", f"{r['decibel']:.1f}", f"{100 * r['kept']:.1f} %"]
 
 
-HEADS = ["task", "model", "policy", "K", "rate", "digits", "passes", "backward passes", "processor seconds",
+HEADS = ["task", "model", "policy", "steps", "eta", "K", "rate", "digits", "passes", "backward passes", "seconds", "processor seconds",
          "peak memory, MB (digits at once)", "constraint RMSE", "PSNR, dB", "label kept"]
 
 
@@ -179,7 +183,7 @@ def figure(folder, name):
     kept = sum(d["judge_reads"] == d["label"] for d in digits)
     rmse = math.sqrt(sum(d["constraint_rmse"] ** 2 for d in digits) / n)
     k, rate = setting(s)
-    detail = "" if s["policy"] == "none" else f"K = {k}, rate {rate}. "
+    detail = f"{s['steps']} steps. " if s["policy"] == "none" else f"{s['steps']} steps, K = {k}, rate {rate}. "
     return (f'<figure><div class="heads"><span>start</span><span>known</span><span>result</span><span>truth</span></div>'
             f'<img alt="{html.escape(name)}: start, known, result and truth of {n} digits" src="{data_url(folder / (name + ".png"), "png")}">'
             f'<figcaption><b style="color:{COLOURS[s["policy"]]}">{html.escape(words(s["policy"]))}</b> ({MODELS[s["model"]]}). {detail}'
@@ -219,8 +223,8 @@ def page(folder, out):
     parts.append("<h2>What each policy costs and reaches</h2>")
     if real:
         right = sum(a == b for a, b in zip(real[0]["label"], real[0]["read"]))
-        parts.append(f"<p class=note>Each row: the same held-out digits, 20 steps. Passes, backward passes and processor seconds "
-                     f"are a digit's. The constraint RMSE is on the scale from -1 (black) to 1 (white), over the known values. "
+        parts.append(f"<p class=note>Each row: the first held-out digits, as many as it says. Passes, backward passes, seconds "
+                     f"and processor seconds (of all cores) are a digit's. The constraint RMSE is on the scale from -1 (black) to 1 (white), over the known values. "
                      f"The judge is a separate classifier; on the real digits it is right on {right} of {len(real[0]['label'])}. "
                      f"With so few digits a difference of a few percent means nothing.</p>")
     heads = "".join(f"<th>{html.escape(h)}</th>" for h in HEADS)
