@@ -4,13 +4,19 @@
 /// that the first error of a wrong call names what is missing and where to read about it.
 
 #include <pushforward/concepts.hpp>
+#include <pushforward/constraints/decoded.hpp>
+#include <pushforward/constraints/weighted_sum.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/guidance.hpp>
+#include <pushforward/step_sizes.hpp>
+#include <pushforward/updates/exact_newton.hpp>
+#include <pushforward/updates/inexact_newton.hpp>
 #include <pushforward/updates/none.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -78,19 +84,41 @@ template <class T> constexpr bool check_tensor() {
   return tensor<T>;
 }
 
+/// The denoiser that a guidance wraps; void where D is no guidance.
+template <class D> struct guided { using type = void; };
+template <class D> struct guided<classifier_free_guidance<D>> { using type = D; };
+template <class D> using guided_t = typename guided<D>::type;
+template <class D>
+concept guidance = !std::is_void_v<guided_t<D>>;
+
 template <class D, class T> constexpr bool check_denoiser() {
-  static_assert(
-      requires(const D& d, const T& x, double t) {
-        { d.predict(x, t) } -> std::same_as<T>;
-      },
-      "pushforward: the denoiser has no `predict(x, model_time) const` that returns a tensor of x's type "
-      "(docs/concepts/denoiser.md)");
-  static_assert(
-      requires(const D& d) {
-        { d.prediction } -> std::convertible_to<prediction_type>;
-      },
-      "pushforward: the denoiser has no member `prediction` of type prediction_type "
-      "(docs/concepts/denoiser.md)");
+  if constexpr (guidance<D>) {
+    static_assert(
+        requires(const guided_t<D>& d, const T& xx, double t) {
+          { d.predict_branches(xx, t) } -> std::same_as<T>;
+        },
+        "pushforward: the denoiser under classifier_free_guidance has no `predict_branches(xx, model_time) "
+        "const` that returns a tensor of xx's type (docs/concepts/denoiser.md)");
+    static_assert(
+        requires(const guided_t<D>& d) {
+          { d.prediction } -> std::convertible_to<prediction_type>;
+        },
+        "pushforward: the denoiser under classifier_free_guidance has no member `prediction` of type "
+        "prediction_type (docs/concepts/denoiser.md)");
+  } else {
+    static_assert(
+        requires(const D& d, const T& x, double t) {
+          { d.predict(x, t) } -> std::same_as<T>;
+        },
+        "pushforward: the denoiser has no `predict(x, model_time) const` that returns a tensor of x's type "
+        "(docs/concepts/denoiser.md)");
+    static_assert(
+        requires(const D& d) {
+          { d.prediction } -> std::convertible_to<prediction_type>;
+        },
+        "pushforward: the denoiser has no member `prediction` of type prediction_type "
+        "(docs/concepts/denoiser.md)");
+  }
   return denoiser<D, T>;
 }
 
@@ -133,14 +161,58 @@ template <class S, class T> constexpr bool check_sampler() {
   return sampler<S, T>;
 }
 
+template <class C, class T> constexpr bool check_constraint();
+
+/// What a constraint is made of.
+template <class C> struct parts_of {
+  template <class T> static constexpr bool check() { return true; }
+};
+template <class C> struct parts_of<normalized<C>> {
+  template <class T> static constexpr bool check() { return check_constraint<C, T>(); }
+};
+template <class... Cs> struct parts_of<weighted_sum<Cs...>> {
+  template <class T> static constexpr bool check() { return (check_constraint<Cs, T>() && ...); }
+};
+template <class C, class D, class P> struct parts_of<decoded<C, D, P>> {
+  template <class T> static constexpr bool check() {
+    constexpr bool decodes = requires(const D& d, const T& z) {
+      { d.decode(z) } -> std::same_as<T>;
+    };
+    static_assert(decodes, "pushforward: the decoder has no `decode(z) const` that returns a tensor of z's "
+                           "type (docs/concepts/decoder.md)");
+    if constexpr (std::same_as<P, decoder_vjp>)
+      static_assert(
+          requires(const D& d, const T& z) {
+            { d.linearize_decode(z) } -> std::same_as<linearization<T>>;
+          },
+          "pushforward: the pullback decoder_vjp needs backward passes, and the decoder has no "
+          "`linearize_decode(z) const` that returns a linearization<T> (docs/concepts/decoder.md)");
+    else if constexpr (std::same_as<P, encoder_difference>)
+      static_assert(
+          requires(const D& d, const T& image) {
+            { d.encode(image) } -> std::same_as<T>;
+          },
+          "pushforward: the pullback encoder_difference needs an encoder, and the decoder has no "
+          "`encode(image) const` that returns a tensor of the image's type (docs/concepts/decoder.md)");
+    else if constexpr (decodes)
+      static_assert(
+          requires(const P& p, const D& d, const C& c, const T& z, pass_counts& counts) {
+            { p(d, c, z, counts) } -> std::same_as<constraint_value<T>>;
+          },
+          "pushforward: the pullback is not callable as `p(decoder, constraint, z, counts)` with a "
+          "constraint_value<T> for an answer (docs/concepts/decoder.md)");
+    return check_constraint<C, T>() && constraint<decoded<C, D, P>, T>;
+  }
+};
+
 template <class C, class T> constexpr bool check_constraint() {
-  static_assert(
-      constraint<C, T>,
-      "pushforward: the constraint is not callable as `c(x0)` or `c(x0, counts)` with a constraint_value<T> "
-      "for an answer; a decoded constraint also asks that the decoder has what its pullback needs: "
-      "`linearize_decode` for decoder_vjp, `encode` for encoder_difference (docs/concepts/constraint.md, "
-      "docs/concepts/decoder.md)");
-  return constraint<C, T>;
+  if constexpr (parts_of<C>::template check<T>()) {
+    static_assert(constraint<C, T>,
+                  "pushforward: the constraint is not callable as `c(x0)` or `c(x0, counts)` with a "
+                  "constraint_value<T> for an answer (docs/concepts/constraint.md)");
+    return constraint<C, T>;
+  }
+  return false;
 }
 
 template <class P, class M, class D> constexpr bool check_policy() {
@@ -149,26 +221,55 @@ template <class P, class M, class D> constexpr bool check_policy() {
     return true;
   } else if constexpr (needs_vjp<P>() && !differentiable_denoiser<D, T>) {
     static_assert(
-        differentiable_denoiser<D, T>,
+        guidance<D>,
         "pushforward: this update policy needs backward passes, and the denoiser can only run forward: give "
         "it a `linearize(x, model_time) const`, or use inexact_newton (docs/concepts/denoiser.md)");
+    static_assert(
+        !guidance<D>,
+        "pushforward: this update policy needs backward passes, and the denoiser under "
+        "classifier_free_guidance can only run forward: give it a `linearize_branches(xx, model_time) "
+        "const`, or use inexact_newton (docs/concepts/denoiser.md)");
     return false;
+  } else if constexpr (std::same_as<P, forward_mode_newton>) {
+    static_assert(forward_mode_denoiser<D, T>,
+                  "pushforward: forward_mode_newton needs exact Jacobian-vector products: give the denoiser "
+                  "a `jvp(x, model_time, v) const` that returns a tensor of x's type, or use inexact_newton "
+                  "(docs/concepts/denoiser.md)");
+    return forward_mode_denoiser<D, T>;
+  } else if constexpr (std::same_as<P, exact_newton>) {
+    static_assert(has_dense_algebra<T>,
+                  "pushforward: exact_newton needs dense_algebra of this tensor type: include an "
+                  "adapter's header for it, or specialise it (docs/concepts/tensor.md)");
+    return has_dense_algebra<T>;
   } else {
     static_assert(
         update_policy<P, M>,
         "pushforward: the update policy has no `direction(model, estimate, error)` that returns a tensor for "
-        "this model; a policy that names what it needs of the model may need exact jvps or dense_algebra "
-        "(docs/concepts/update-policy.md)");
+        "this model (docs/concepts/update-policy.md)");
     return update_policy<P, M>;
   }
 }
 
 template <class S, class M> constexpr bool check_step_size() {
-  static_assert(step_size<S, M>,
-                "pushforward: the step size has no `at_step(model, estimate) const` whose result has "
-                "`scale(direction, k, iterations) const`; spectral also asks for dense_algebra of the tensor "
-                "(docs/concepts/step-size.md)");
-  return step_size<S, M>;
+  using T = typename M::tensor_type;
+  if constexpr (std::same_as<S, spectral>) {
+    static_assert(has_dense_algebra<T>,
+                  "pushforward: the step size spectral needs dense_algebra of this tensor type: include an "
+                  "adapter's header for it, or specialise it (docs/concepts/tensor.md)");
+    return has_dense_algebra<T>;
+  } else {
+    constexpr bool has_at_step = requires(const S& s, const M& m, const estimate<T>& at) {
+      s.at_step(m, at);
+    };
+    static_assert(has_at_step,
+                  "pushforward: the step size has no `at_step(model, estimate) const` for this model "
+                  "(docs/concepts/step-size.md)");
+    if constexpr (has_at_step)
+      static_assert(step_size<S, M>,
+                    "pushforward: what the step size's `at_step` returns has no `scale(direction, k, "
+                    "iterations) const` that returns per-sample scalars (docs/concepts/step-size.md)");
+    return step_size<S, M>;
+  }
 }
 
 template <class O, class T> constexpr bool check_observer() {

@@ -2,6 +2,7 @@
 // A right one of everything that `sample` takes, on the archetype of a tensor. Only declared.
 
 #include <support/archetype_backend.hpp>
+#include <support/near_misses.hpp>
 
 #include <pushforward/pushforward.hpp>
 
@@ -25,5 +26,15 @@ inline const pushforward::path_sampler sampler = pushforward::ddim(path);
 inline const constraint known{};
 inline const pushforward::update update{pushforward::inexact_newton{}};
 inline const pushforward::model model(denoiser, path);
+
+/// A tensor without dense algebra.
+using bare = testing_support::lacking<testing_support::member::nothing>;
+struct bare_denoiser {
+  pushforward::prediction_type prediction;
+  bare predict(const bare&, double) const;
+};
+struct bare_constraint {
+  pushforward::constraint_value<bare> operator()(const bare&) const;
+};
 
 } // namespace parts

@@ -1,8 +1,6 @@
 // Types that are no tensor, each for want of one member.
 #include "parts.hpp"
 
-#include <support/near_misses.hpp>
-
 using namespace testing_support;
 
 template <class T> void run(T x) {
