@@ -41,7 +41,8 @@ struct options {
   bool no_sheet = false;
 };
 
-/// What the shipped weights were made with: the defaults of each task.
+/// The defaults of each task: what the shipped weights were made with, but for the second run of ddpm
+/// (docs/training.md).
 options defaults_of(const std::string& task) {
   options o;
   o.task = task;
@@ -486,7 +487,9 @@ int main(int argc, char** argv) {
                     task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
                                           : "checkpoint whose averaged weights to start from");
   }
-  auto* all = app.add_subcommand("all", "train all five as the shipped weights were, and export them");
+  auto* all = app.add_subcommand(
+      "all", "train all five, and export them: the shipped weights, but for ddpm's second run, which "
+             "docs/training.md gives");
   all->add_option("--data", data, "folder with MNIST's IDX files")->required();
   all->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
   all->add_option("--out", out, "where the weights go")->capture_default_str();
