@@ -1,5 +1,6 @@
 #include "spectrum.hpp"
 
+#include "command_line.hpp"
 #include "console.hpp"
 #include "drawing.hpp"
 #include "files.hpp"
@@ -70,22 +71,26 @@ const std::vector<std::string>& spectrum_operators() {
   return all;
 }
 
-std::vector<spectrum> spectra(const std::vector<double>& times,
-                              const std::function<spectrum(double time, const std::string& of)>& at) {
+std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_finder& at) {
   std::vector<spectrum> all;
   progress_bar bar("spectrum");
   const auto total = static_cast<double>(times.size() * spectrum_operators().size());
-  for (const double t : times)
-    for (const auto& of : spectrum_operators()) {
-      if (interrupted()) return all;
-      all.push_back(at(t, of));
-      bar.show(static_cast<double>(all.size()), total);
-    }
+  const auto tell = [&](double share) {
+    if (interrupted()) throw stopped_early{};
+    bar.show(static_cast<double>(all.size()) + share, total);
+  };
+  try {
+    for (const double t : times)
+      for (const auto& of : spectrum_operators()) all.push_back(at(t, of, tell));
+    bar.show(total, total);
+  } catch (const stopped_early&) {
+  }
   return all;
 }
 
 int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts,
                   const std::filesystem::path& out) {
+  const bool stopped = interrupted();
   const auto& names = spectrum_operators();
   std::printf("%8s", "t");
   for (const auto& name : names) std::printf("  %12s", name.c_str());
@@ -105,13 +110,13 @@ int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts
   }
   std::printf("\n");
   std::fflush(stdout);
-  facts["completed"] = !interrupted();
+  facts["completed"] = !stopped;
   facts["spectra"] = rows;
   write_text(out.string() + ".json",
              facts.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_text(out.string() + ".svg", drawn(all));
   std::cout << "wrote " << out.string() << ".svg and " << out.string() << ".json\n";
-  return interrupted() ? interrupted_status : 0;
+  return stopped ? interrupted_status : 0;
 }
 
 } // namespace examples

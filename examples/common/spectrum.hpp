@@ -40,10 +40,12 @@ const std::vector<std::string>& spectrum_operators();
 /// Eigenvalues of the operator `of` at an estimate of one sample, from `krylov` Arnoldi steps.
 /// \param start where Arnoldi starts, of the sample's shape
 /// \param probe of the forward differences; 0: automatic
-/// \throws pushforward::bad_option for another operator
+/// \param tell hears before each product which share of the steps is done
+/// \throws pushforward::bad_option for another operator; what `tell` throws
 template <class Estimator>
 spectrum spectrum_of(const Estimator& e, const pushforward::estimate<at::Tensor>& at, const at::Tensor& start,
-                     const std::string& of, std::size_t krylov, double probe = 0.0) {
+                     const std::string& of, std::size_t krylov, double probe,
+                     const std::function<void(double)>& tell) {
   std::function<at::Tensor(const at::Tensor&)> apply;
   if (of == "J")
     apply = pushforward::jacobian_product(e, at, probe);
@@ -56,7 +58,12 @@ spectrum spectrum_of(const Estimator& e, const pushforward::estimate<at::Tensor>
   else
     throw pushforward::bad_option("unknown operator " + of);
   const auto before = e.counts();
-  const auto found = pushforward::arnoldi<at::Tensor>(apply, start, krylov).front();
+  std::size_t products = 0;
+  const auto told = [&](const at::Tensor& v) {
+    tell(static_cast<double>(products++) / static_cast<double>(krylov));
+    return apply(v);
+  };
+  const auto found = pushforward::arnoldi<at::Tensor>(told, start, krylov).front();
   spectrum s{at.t,
              of,
              {},
@@ -68,9 +75,12 @@ spectrum spectrum_of(const Estimator& e, const pushforward::estimate<at::Tensor>
   return s;
 }
 
-/// Of each operator at each time, as `at(time, of)` finds it, with a progress bar; fewer after Ctrl-C.
-std::vector<spectrum> spectra(const std::vector<double>& times,
-                              const std::function<spectrum(double time, const std::string& of)>& at);
+/// Finds the spectrum of one operator at one time; `tell` is for `spectrum_of`.
+using spectrum_finder =
+    std::function<spectrum(double time, const std::string& of, const std::function<void(double)>& tell)>;
+
+/// Of each operator at each time, with a progress bar; fewer after Ctrl-C.
+std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_finder& at);
 
 /// Prints the largest magnitudes; writes OUT.svg (them over time) and OUT.json (`facts` and all eigenvalues).
 /// \return the program's exit status

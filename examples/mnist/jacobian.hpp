@@ -24,6 +24,7 @@ struct tried_direction {
   at::Tensor change;     ///< after - before
   double at_pixel = 0.0; ///< the change at the pixel of the error
   double norm = 0.0;     ///< of the change
+  double cosine = 0.0;   ///< of the angle to J e
 };
 
 struct directions {
@@ -31,8 +32,8 @@ struct directions {
   at::Tensor noisy; ///< x_t
   at::Tensor before;
   at::Tensor error;
-  std::vector<tried_direction> tried;
-  std::vector<double> singular_values; ///< of J, largest first
+  std::vector<tried_direction> tried;  ///< without J^-1 e where the dense Jacobian was not reached
+  std::vector<double> singular_values; ///< of J, largest first; none where they were not reached
   std::size_t passes = 0;
   std::size_t backward = 0;
 };
@@ -45,15 +46,17 @@ struct directions_options {
   std::uint64_t seed = 0;
 };
 
-/// J e, J^-1 e and J^T e for an error at one pixel (algorithms.md, section 3), from the dense Jacobian by
-/// forward differences; J^T e by a backward pass. `image` is [1, 1, 32, 32]. \throws pushforward::bad_option
-/// for a latent model or a pixel that is not there
+/// J e, J^-1 e and J^T e for an error at one pixel: by a forward difference, from the dense Jacobian by
+/// forward differences, and by a backward pass. `image` is [1, 1, 32, 32]. `tell` hears what is next and
+/// which share of the dense Jacobian is done; when it throws `examples::stopped_early`, what there is is
+/// returned. \throws pushforward::bad_option for a latent model or a pixel that is not there
 directions directions_at(const digit_model& m, const at::Tensor& image, const directions_options& o,
-                         const std::function<void(const std::string&)>& tell);
+                         const std::function<void(const std::string& what, double done)>& tell);
 
 /// One of `examples::spectrum_operators()` at one time, from `krylov` Arnoldi steps that start at the clean
-/// estimate.
+/// estimate. `tell` as in `examples::spectrum_of`.
 examples::spectrum spectrum_at(const digit_model& m, const at::Tensor& image, double time,
-                               const std::string& of, std::size_t krylov, std::uint64_t seed);
+                               const std::string& of, std::size_t krylov, std::uint64_t seed,
+                               const std::function<void(double)>& tell);
 
 } // namespace mnist

@@ -32,8 +32,8 @@ int main(int argc, char** argv) {
       for (int i = 0; i < 10; ++i)
         times.push_back(a.model == mnist::model_kind::flow ? 0.05 + 0.1 * i : 50.0 + 100.0 * i);
     std::sort(times.begin(), times.end());
-    const auto all = examples::spectra(times, [&](double t, const std::string& of) {
-      return mnist::spectrum_at(model, digits.images, t, of, krylov, a.steering.seed);
+    const auto all = examples::spectra(times, [&](double t, const std::string& of, const auto& tell) {
+      return mnist::spectrum_at(model, digits.images, t, of, krylov, a.steering.seed, tell);
     });
     return examples::write_spectra(
         all, {{"model", to_string(a.model)}, {"digit", digits.first}, {"seed", a.steering.seed}}, a.out);

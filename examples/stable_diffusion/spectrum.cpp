@@ -40,14 +40,14 @@ int run(const arguments& a) {
     const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, variance_preserving> e(
         model(denoiser, m.path()), counts);
     std::optional<estimate<at::Tensor>> at;
-    return examples::spectra(a.times, [&](double t, const std::string& of) {
+    return examples::spectra(a.times, [&](double t, const std::string& of, const auto& tell) {
       if (!at || at->t != t) {
         at = e.evaluate(what.noised(m, clean, t), t);
         if (!at::isfinite(at->x0).all().item<bool>()) throw not_finite("clean estimate", 0, 0);
       }
       const at::Tensor start =
           a.from == start_kind::noise ? standard_normal(clean, {a.subject.seed, 0, 1}) : at->x0;
-      return examples::spectrum_of(e, *at, start, of, a.krylov, a.probe);
+      return examples::spectrum_of(e, *at, start, of, a.krylov, a.probe, tell);
     });
   });
   return examples::write_spectra(
