@@ -25,7 +25,8 @@ template <class Policy, class StepSize = infinity_norm> struct update {
   StepSize step{};
   std::size_t iterations = 5; ///< K, inner iterations a time step
   /// A sample whose loss is at or below this is left as it is for the rest of the time step; an inner loop
-  /// ends when all are. Negative: always K iterations. Waits for the device.
+  /// ends when all are. Negative: always K iterations. Each look at the loss waits for the device, and takes
+  /// one small vector from the heap: that of the trait's `values`.
   double tolerance = -1.0;
 };
 
@@ -167,6 +168,7 @@ private:
     using traits = tensor_traits<T>;
     if (update_.iterations == 0) return true;
     const auto& rule = update_.step.at_step(estimator_, at);
+    left_.assign(traits::shape_of(at.x0).samples(), 1.0);
     auto active = traits::fill(at.x0, 1.0);
     for (std::size_t k = 0; k < update_.iterations; ++k) {
       const auto value = evaluate(constraint_, at.x0, estimator_.counts());
@@ -204,14 +206,12 @@ private:
   }
 
   /// Takes out the samples that are within the tolerance; false when none is left.
-  bool still_active(const T& like, const per_sample_t<T>& loss, per_sample_t<T>& active) const {
-    using traits = tensor_traits<T>;
-    auto left = traits::values(active);
-    const auto values = traits::values(loss);
-    for (std::size_t j = 0; j < left.size(); ++j)
-      if (values[j] <= update_.tolerance) left[j] = 0.0;
-    active = traits::from_values(like, left);
-    return std::find(left.begin(), left.end(), 1.0) != left.end();
+  bool still_active(const T& like, const per_sample_t<T>& loss, per_sample_t<T>& active) {
+    const auto values = tensor_traits<T>::values(loss);
+    for (std::size_t j = 0; j < left_.size(); ++j)
+      if (values[j] <= update_.tolerance) left_[j] = 0.0;
+    active = tensor_traits<T>::from_values(like, left_);
+    return std::find(left_.begin(), left_.end(), 1.0) != left_.end();
   }
 
   estimate<T> estimated(T x, double t, std::size_t i, std::size_t iteration) {
@@ -244,6 +244,7 @@ private:
   policy_type policy_;
   std::vector<pending_record> records_;
   std::size_t recorded_ = 0;
+  std::vector<double> left_; ///< with a tolerance: 1 for each sample that is not within it, else 0
 };
 
 } // namespace detail

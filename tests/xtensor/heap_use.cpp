@@ -36,14 +36,13 @@ struct heap_use {
 };
 
 /// Steers a batch of x's shape, and watches the heap from within.
-template <class T, class Constraint>
-heap_use watched_run(const T& x, const Constraint& c, double eta, finite_check check) {
+template <class T, class Constraint, class Update>
+heap_use watched_run(const T& x, const Constraint& c, const Update& u, double eta, finite_check check) {
   const auto path = variance_preserving::linear();
   const normal_prior<T> prior{.path = path};
   heap_use use{0, 0, 0};
   std::size_t last = 0;
-  sample(x, model{prior, path}, ddim(path, {.steps = steps, .eta = eta}), c,
-         update{inexact_newton{}, infinity_norm{}, iterations}, {.seed = 1, .check = check},
+  sample(x, model{prior, path}, ddim(path, {.steps = steps, .eta = eta}), c, u, {.seed = 1, .check = check},
          [&](const progress<T>& p) {
            const std::size_t now = heap::blocks_taken();
            if (p.step > 0)
@@ -56,12 +55,38 @@ heap_use watched_run(const T& x, const Constraint& c, double eta, finite_check c
   return use;
 }
 
+/// The inner iterations are all taken, and take nothing; with and without noise between the time steps.
+template <class T, class Constraint, class Update>
+void takes_nothing(const T& x, const Constraint& c, const Update& u) {
+  for (double eta : {0.0, 1.0}) {
+    const auto use = watched_run(x, c, u, eta, finite_check::every_pass);
+    CHECK(use.events == steps * (iterations + 2));
+    if constexpr (pushforward::detail::recycle_blocks) {
+      CHECK(use.inner == 0);
+      CHECK(use.later == 0);
+    }
+  }
+}
+
+const update newton{inexact_newton{}, infinity_norm{}, iterations};
+
+/// Images of twice the latent's sides: D repeats its elements, E takes means of 2 x 2.
+template <class T> struct enlarging_autoencoder {
+  separable_operator<T> means;
+
+  explicit enlarging_autoencoder(const T& image) : means{averaging(image, 2)} {}
+
+  T decode(const T& z) const { return tensor_traits<T>::scale(4.0, means.adjoint(z)); }
+  T encode(const T& image) const { return means.apply(image); }
+};
+
 template <class Backend> heap_use watched_inpainting(const shape& s, double eta, finite_check check) {
   using T = typename Backend::tensor;
   std::vector<double> mask(s.elements());
   for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = i % 2 == 0 ? 1.0 : 0.0;
   const T y = Backend::make(s, random_numbers(s.elements(), 1));
-  return watched_run(standard_normal(y, {.seed = 2}), masked<T>(y, Backend::make(s, mask)), eta, check);
+  return watched_run(standard_normal(y, {.seed = 2}), masked<T>(y, Backend::make(s, mask)), newton, eta,
+                     check);
 }
 
 } // namespace
@@ -79,17 +104,60 @@ TEMPLATE_TEST_CASE("the loop takes nothing from the heap once it runs", "", xten
       }
 }
 
-TEMPLATE_TEST_CASE("nor does it under a linear constraint", "", xtensor_float, xtensor_double) {
+TEMPLATE_TEST_CASE("nor does it under other constraints, policies and step sizes", "", xtensor_float,
+                   xtensor_double) {
   using T = typename TestType::tensor;
-  const T y = TestType::make({2, 3, 16, 16}, random_numbers(1536, 1));
-  const auto average = averaging(y, 4);
-  const auto use = watched_run(standard_normal(y, {.seed = 2}), linear(average, average.apply(y)), 0.0,
-                               finite_check::every_pass);
-  CHECK(use.events == steps * (iterations + 2));
-  if constexpr (pushforward::detail::recycle_blocks) {
-    CHECK(use.inner == 0);
-    CHECK(use.later == 0);
+  const T image = TestType::make({2, 3, 16, 16}, random_numbers(1536, 1));
+  const T x = standard_normal(image, {.seed = 2});
+  const auto average = averaging(image, 4);
+  const auto cubic = resizing(image, 6, 5);
+  const T everywhere = TestType::make({2, 3, 16, 16}, std::vector<double>(1536, 1.0));
+  const masked<T> known(image, everywhere);
+
+  SECTION("averaging") { takes_nothing(x, linear(average, average.apply(image)), newton); }
+  SECTION("resize") { takes_nothing(x, linear(cubic, cubic.apply(image)), newton); }
+  SECTION("resize, with a back projection in place of the adjoint") {
+    const auto back = resizing(cubic.apply(image), 16, 16);
+    takes_nothing(x, linear(back_projected{cubic, back}, cubic.apply(image)), newton);
   }
+  SECTION("a noise level") {
+    takes_nothing(x, linear(average, average.apply(image), 0.05), newton);
+    takes_nothing(x, masked<T>(image, everywhere, 0.05), newton);
+  }
+  SECTION("a weighted sum") {
+    takes_nothing(
+        x, weighted_sum(weighted{0.5, normalized{linear(cubic, cubic.apply(image))}}, weighted{2.0, known}),
+        newton);
+  }
+  SECTION("a constant step") {
+    takes_nothing(x, known, update{inexact_newton{}, constant_step{constant_rate(0.2)}, iterations});
+  }
+  SECTION("latents under a constraint on images, by VAE-Newton") {
+    const enlarging_autoencoder<T> vae(image);
+    const T z = standard_normal(vae.encode(image), {.seed = 2});
+    takes_nothing(z, vae_newton{}.constraint(linear(cubic, cubic.apply(image)), vae),
+                  update{vae_newton{}, infinity_norm{}, iterations});
+    const auto use =
+        watched_run(z, decoded(known, vae, encoder_difference{}), newton, 1.0, finite_check::off);
+    CHECK(use.events == steps * (iterations + 2));
+    if constexpr (pushforward::detail::recycle_blocks) CHECK(use.inner + use.later == 0);
+  }
+}
+
+TEMPLATE_TEST_CASE("with a tolerance, each look at the loss takes the one vector of the trait's values", "",
+                   xtensor_float, xtensor_double) {
+  using T = typename TestType::tensor;
+  const T image = TestType::make({2, 3, 16, 16}, random_numbers(1536, 1));
+  const masked<T> known(image, TestType::make({2, 3, 16, 16}, std::vector<double>(1536, 1.0)));
+  const auto use =
+      watched_run(standard_normal(image, {.seed = 2}), known,
+                  update{inexact_newton{}, infinity_norm{}, iterations, 0.0}, 1.0, finite_check::every_pass);
+  CHECK(use.events == steps * (iterations + 2));
+  if constexpr (pushforward::detail::recycle_blocks)
+    if (heap::watched) {
+      CHECK(use.inner == iterations - 1);
+      CHECK(use.later == (steps - 1) * iterations);
+    }
 }
 
 TEST_CASE("the watch sees what xtensor's own allocator takes") {
