@@ -341,15 +341,16 @@ void profiled(benchmark::State& state, c10::ScalarType type, const std::string& 
   });
 }
 
-/// One time step from noise, of which the left half is to become zero.
+/// Time steps from noise, of which the left half is to become zero.
 template <class Denoiser, class Policy, class Observer = no_observer>
-sample_result<at::Tensor> time_step(const libtorch::network& net, c10::ScalarType type, const at::Tensor& x,
-                                    Policy policy, std::size_t iterations, Observer&& observe = {}) {
+sample_result<at::Tensor> time_steps(const libtorch::network& net, c10::ScalarType type, const at::Tensor& x,
+                                     Policy policy, std::size_t iterations, Observer&& observe = {},
+                                     std::size_t steps = 1) {
   const auto path = variance_preserving::scaled_linear();
   const Denoiser denoiser(net, {.compute = type});
   at::Tensor mask = at::zeros_like(x);
   mask.narrow(3, 0, x.size(3) / 2).fill_(1.0);
-  return sample(x, model{denoiser, path}, ddim(path, {.steps = 1}),
+  return sample(x, model{denoiser, path}, ddim(path, {.steps = steps}),
                 masked<at::Tensor>(at::zeros_like(x), mask), update{policy, infinity_norm{}, iterations}, {},
                 observe);
 }
@@ -368,15 +369,15 @@ void inner_iteration(benchmark::State& state, c10::ScalarType type) {
         return y;
       };
       double by_itself = timed([&] { n.pass(); }).processor;
-      time_step<libtorch::forward_denoiser>(counted, type, n.x, inexact_newton{}, iterations,
-                                            [&](const progress<at::Tensor>& p) {
-                                              if (p.when == moment::estimated) {
-                                                inside = 0.0;
-                                                first = benchmarks::processor_seconds();
-                                              } else if (p.when == moment::iterated) {
-                                                last = benchmarks::processor_seconds();
-                                              }
-                                            });
+      time_steps<libtorch::forward_denoiser>(counted, type, n.x, inexact_newton{}, iterations,
+                                             [&](const progress<at::Tensor>& p) {
+                                               if (p.when == moment::estimated) {
+                                                 inside = 0.0;
+                                                 first = benchmarks::processor_seconds();
+                                               } else if (p.when == moment::iterated) {
+                                                 last = benchmarks::processor_seconds();
+                                               }
+                                             });
       by_itself = 0.5 * (by_itself + timed([&] { n.pass(); }).processor);
       const double iteration = (last - first) / iterations;
       state.SetIterationTime(iteration);
@@ -406,9 +407,9 @@ void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
     for (auto _ : state) {
       const examples::usage usage;
       const double before = resident();
-      const auto result = time_step<Denoiser>(
+      const auto result = time_steps<Denoiser>(
           [&](const at::Tensor& x, const at::Tensor& time) { return n.net(x, time, n.context); }, type, n.x,
-          policy, 2);
+          policy, 2, no_observer{}, std::same_as<Policy, none> ? 5 : 1); // as many passes as inexact Newton
       state.SetIterationTime(usage.seconds());
       state.counters["peak_bytes"] = static_cast<double>(usage.peak_bytes());
       state.counters["total_bytes"] = before + static_cast<double>(usage.peak_bytes());

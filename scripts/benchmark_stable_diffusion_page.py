@@ -150,7 +150,8 @@ def page(figures):
                   "timed before and after each run.", inner(found)]
     if has("memory/"):
         parts += ["## Peak memory",
-                  "One time step of `sample` with two inner iterations, or none for plain sampling, each in a process of "
+                  "One time step of `sample` with two inner iterations, or five of plain sampling, which are as many passes as inexact "
+                  "Newton takes, each in a process of "
                   "its own, after a pass to warm up. Freed blocks go back to the system at once. Resident memory: how far it rose above where it stood with the weights "
                   "loaded, and the whole process with weights and libraries. Ratios are to plain sampling.", memory(found)]
     if errors:
