@@ -118,7 +118,10 @@ TEMPLATE_TEST_CASE("nor does it under other constraints, policies and step sizes
   SECTION("resize") { takes_nothing(x, linear(cubic, cubic.apply(image)), newton); }
   SECTION("resize, with a back projection in place of the adjoint") {
     const auto back = resizing(cubic.apply(image), 16, 16);
-    takes_nothing(x, linear(back_projected{cubic, back}, cubic.apply(image)), newton);
+    takes_nothing(
+        x,
+        linear(back_projected<separable_operator<T>, separable_operator<T>>{cubic, back}, cubic.apply(image)),
+        newton);
   }
   SECTION("a noise level") {
     takes_nothing(x, linear(average, average.apply(image), 0.05), newton);
