@@ -152,9 +152,10 @@ def page(figures):
     return "\n\n".join(parts) + "\n"
 
 
-def main():
+def main(page, usage):
+    """Reads the files of figures on the command line, puts them together, and writes the page of them whole."""
     if len(sys.argv) < 3:
-        sys.exit(__doc__)
+        sys.exit(usage)
     *files, target = sys.argv[1:]
     figures = {"benchmarks": []}
     for name in files:
@@ -169,4 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(page, __doc__)

@@ -3,12 +3,9 @@
 usage: benchmark_stable_diffusion_page.py FIGURES.json... PAGE.md
 """
 
-import json
-import os
 import re
-import sys
 
-from benchmark_page import machine, medians, table
+from benchmark_page import machine, main, medians, table
 
 kinds = ["convolution", "linear", "attention", "normalisation", "activation", "sums", "copies", "conversion", "other"]
 
@@ -159,20 +156,4 @@ def page(figures):
     return "\n\n".join(parts) + "\n"
 
 
-def main():
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    *files, target = sys.argv[1:]
-    figures = {"benchmarks": []}
-    for name in files:
-        with open(name) as file:
-            part = json.load(file)
-        figures.setdefault("context", part["context"])
-        figures["benchmarks"] += part["benchmarks"]
-    text = page(figures)
-    with open(target + ".part", "w") as file:
-        file.write(text)
-    os.replace(target + ".part", target)
-
-
-main()
+main(page, __doc__)

@@ -1,6 +1,7 @@
 // The training program, run as its users run it, on digits made here.
 
 #include <support/catch.hpp>
+#include <support/program.hpp>
 #include <support/scratch_folder.hpp>
 
 #include <common.hpp>
@@ -8,8 +9,6 @@
 
 #include <pushforward/safetensors/file.hpp>
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,8 +19,6 @@
 #include <functional>
 #include <thread>
 
-extern char** environ;
-
 using namespace testing_support;
 
 namespace {
@@ -31,19 +28,8 @@ namespace fs = std::filesystem;
 /// The program at work; what it writes goes to a file.
 class child {
 public:
-  child(std::vector<std::string> arguments, const fs::path& output) : output_{output} {
-    arguments.insert(arguments.begin(), TRAIN_PROGRAM);
-    std::vector<char*> list;
-    for (auto& a : arguments) list.push_back(a.data());
-    list.push_back(nullptr);
-    ::posix_spawn_file_actions_t files;
-    ::posix_spawn_file_actions_init(&files);
-    ::posix_spawn_file_actions_addopen(&files, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ::posix_spawn_file_actions_adddup2(&files, 1, 2);
-    const int fault = ::posix_spawn(&id_, TRAIN_PROGRAM, &files, nullptr, list.data(), environ);
-    ::posix_spawn_file_actions_destroy(&files);
-    if (fault != 0) throw std::runtime_error("cannot start " TRAIN_PROGRAM);
-  }
+  child(std::vector<std::string> arguments, const fs::path& output)
+      : output_{output}, id_{start_program(TRAIN_PROGRAM, std::move(arguments), output)} {}
   ~child() {
     if (id_ > 0) {
       send(SIGKILL);
