@@ -24,7 +24,8 @@ std::string rounded(double value) {
 std::string drawn(const mnist::directions& d, const mnist::directions_options& o) {
   constexpr std::size_t scale = 5;
   constexpr double side = 32.0 * scale, gap = 28.0, left = 110.0, top = 96.0;
-  const double width = left + 4.0 * (side + gap), height = top + 3.0 * (side + 34.0) + 30.0;
+  const double width = left + 4.0 * (side + gap),
+               height = top + static_cast<double>(d.tried.size()) * (side + 34.0) + 30.0;
   mnist::drawing page(width, height);
   page.text(16, 28, "Which way to move x_t, so that one pixel of the clean estimate x0 turns white?", 18);
   page.text(16, 50,
@@ -82,27 +83,33 @@ int main(int argc, char** argv) {
     o.column = pixel[1];
     o.seed = a.steering.seed;
     const auto digits = mnist::choose_digits(a.data, a.first, 1);
-    const auto d = mnist::directions_at(model, digits.images, o, [](const std::string& what) {
-      if (mnist::interrupted()) throw mnist::stopped_early{};
-      std::cerr << what << "...\n";
-    });
+    const auto d = [&] {
+      mnist::progress_bar bar("directions");
+      return mnist::directions_at(model, digits.images, o, [&](const std::string& what, double done) {
+        if (mnist::interrupted()) throw mnist::stopped_early{};
+        bar.show(done, 1.0, what);
+      });
+    }();
+    const bool completed = !d.singular_values.empty();
 
     nlohmann::ordered_json j{{"model", to_string(a.model)},
                              {"time", d.time},
                              {"pixel", pixel},
                              {"seed", o.seed},
                              {"digit", digits.first},
+                             {"completed", completed},
                              {"passes", d.passes},
                              {"backward_passes", d.backward}};
     for (const auto& t : d.tried)
       j["directions"].push_back({{"name", t.name},
                                  {"divided_by", t.scaling},
                                  {"change_at_the_pixel", t.at_pixel},
-                                 {"change_norm", t.norm}});
+                                 {"change_norm", t.norm},
+                                 {"cosine_with_J_e", t.cosine}});
     j["singular_values"] = d.singular_values;
     mnist::write_text(a.out.string() + ".svg", drawn(d, o));
     mnist::write_text(a.out.string() + ".json", j.dump(1) + "\n");
     std::cout << "wrote " << a.out.string() << ".svg and " << a.out.string() << ".json\n";
-    return 0;
+    return completed ? 0 : mnist::interrupted_status;
   });
 }

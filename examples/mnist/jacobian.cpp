@@ -48,7 +48,7 @@ directions directions_at(const digit_model& m, const at::Tensor& image, const di
   error[0][0][o.row][o.column] = 1.0;
 
   directions d{o.time, at.x, at.x0, error, {}, {}, 0, 0};
-  const at::Tensor push = e.jvp(at, error);
+  const at::Tensor push = e.jvp(at, error, 0.0);
   const auto tried = [&](const std::string& name, const std::string& scaling, const at::Tensor& direction,
                          double divisor) {
     const at::Tensor scaled = divisor > 0.0 ? direction / divisor : direction;
