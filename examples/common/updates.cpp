@@ -55,6 +55,16 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
       ->group(group);
 }
 
+nlohmann::ordered_json passes_of(const pushforward::pass_counts& p) {
+  return {{"passes", p.forward},
+          {"backward_passes", p.backward + p.decoder_backward},
+          {"denoiser_backward", p.backward},
+          {"decoder_backward", p.decoder_backward},
+          {"forward_mode_passes", p.forward_mode},
+          {"decoder_passes", p.decoder_forward},
+          {"encoder_passes", p.encoder_forward}};
+}
+
 namespace detail {
 
 chosen_step step_of(const update_options& o) {

@@ -14,6 +14,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -52,6 +54,9 @@ struct update_options {
 /// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --tolerance.
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
+
+/// Every pass of a run, by network.
+nlohmann::ordered_json passes_of(const pushforward::pass_counts& p);
 
 /// Share of a run that is done, from 0 to 1.
 template <class T> double share_done(const pushforward::progress<T>& p) {

@@ -35,17 +35,11 @@ json settings(const std::string& task, const digit_model& m, const steering_opti
 }
 
 json costs(const steered& s) {
-  const auto& p = s.run.passes;
-  return {{"passes", p.forward},
-          {"backward_passes", p.backward + p.decoder_backward},
-          {"denoiser_backward", p.backward},
-          {"decoder_backward", p.decoder_backward},
-          {"forward_mode_passes", p.forward_mode},
-          {"decoder_passes", p.decoder_forward},
-          {"encoder_passes", p.encoder_forward},
-          {"seconds", s.seconds},
-          {"processor_seconds", s.processor_seconds},
-          {"peak_bytes", s.peak_bytes}};
+  json j = examples::passes_of(s.run.passes);
+  j["seconds"] = s.seconds;
+  j["processor_seconds"] = s.processor_seconds;
+  j["peak_bytes"] = s.peak_bytes;
+  return j;
 }
 
 json error_curve(const steered& s, const measurement& known) {

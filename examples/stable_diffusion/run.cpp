@@ -241,16 +241,6 @@ examples::report::table rows_of(const json& flat) {
   return rows;
 }
 
-json passes_of(const pass_counts& p) {
-  return {{"passes", p.forward},
-          {"backward_passes", p.backward + p.decoder_backward},
-          {"denoiser_backward", p.backward},
-          {"decoder_backward", p.decoder_backward},
-          {"forward_mode_passes", p.forward_mode},
-          {"decoder_passes", p.decoder_forward},
-          {"encoder_passes", p.encoder_forward}};
-}
-
 int write_results(const latent_model& m, const task& t, const run_arguments& a, const steered& s,
                   const findings& f) {
   const fs::path out = a.out.extension() == ".png" ? fs::path(a.out).replace_extension() : a.out;

@@ -24,6 +24,8 @@
 
 namespace stable_diffusion {
 
+using examples::passes_of;
+
 struct run_arguments {
   examples::update_options update;
   std::size_t steps = 20;
@@ -126,8 +128,5 @@ std::vector<double> residuals(const task& t, const pushforward::sample_result<at
 
 /// A flat object for a report: names in words, numbers in few digits.
 examples::report::table rows_of(const nlohmann::ordered_json& flat);
-
-/// Every pass of a run, by network.
-nlohmann::ordered_json passes_of(const pushforward::pass_counts& p);
 
 } // namespace stable_diffusion
