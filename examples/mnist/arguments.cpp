@@ -40,7 +40,9 @@ void add_sampling_options(CLI::App& app, arguments& a) {
                  "where to start: 1 from noise, less from the noised guess (image to image)")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--eta", s.eta, "DDIM's noise, 0 to 1")->capture_default_str()->group(group);
+  app.add_option("--eta", s.eta, "DDIM's noise, 0 to 1 (docs/mnist-results.md: 1)")
+      ->capture_default_str()
+      ->group(group);
   app.add_flag("--one-step-beta", s.one_step_beta, "DDIM with the reference's noise")->group(group);
   app.add_option("--renoise", s.renoise, "share of noise drawn anew in a flow step, 0 to 1")
       ->capture_default_str()

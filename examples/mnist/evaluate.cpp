@@ -260,11 +260,12 @@ int main(int argc, char** argv) {
       "pair of rates. Writes one JSON line a batch; what the file holds is not computed again, so a\n"
       "run that was stopped goes on when the command is given again.",
       "pushforward_mnist_evaluate"};
-  app.footer("Examples:\n"
-             "  pushforward_mnist_evaluate --digits 50 --out rows.jsonl\n"
-             "  pushforward_mnist_evaluate --data mnist/ --tasks superres_x4 --policies inexact_newton\n"
-             "    --K 3 5 --rates 0.5:0.02 0.2:0.02 --select 100 --first 500 --digits 500 --out rows.jsonl\n"
-             "    chooses K and the rates on digits 0 to 99 of the held-out ones, and reports on 500 to 999");
+  app.footer(
+      "Examples:\n"
+      "  pushforward_mnist_evaluate --digits 50 --eta 1 --out rows.jsonl\n"
+      "  pushforward_mnist_evaluate --data mnist/ --tasks superres_x4 --policies inexact_newton --eta 1\n"
+      "    --K 3 5 --rates 0.5:0.02 0.2:0.02 --select 100 --first 500 --digits 500 --out rows.jsonl\n"
+      "    chooses K and the rates on digits 0 to 99 of the held-out ones, and reports on 500 to 999");
   request r;
   r.base.batch = 50;
   r.base.out = "rows.jsonl";

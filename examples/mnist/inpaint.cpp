@@ -10,10 +10,10 @@ int main(int argc, char** argv) {
       "what is known, the result and the truth, with a JSON trace of the run.",
       "pushforward_mnist_inpaint"};
   app.footer("Examples:\n"
-             "  pushforward_mnist_inpaint --known upper --batch 8\n"
-             "  pushforward_mnist_inpaint --known box --box 8 8 16 16 --policy gradient_descent\n"
+             "  pushforward_mnist_inpaint --known upper --batch 8 --eta 1\n"
+             "  pushforward_mnist_inpaint --known box --box 8 8 16 16 --policy gradient_descent --eta 1\n"
              "  pushforward_mnist_inpaint --known random --share 0.1 --model flow\n"
-             "  pushforward_mnist_inpaint --mask mask.png --data my_digit.png --out completed");
+             "  pushforward_mnist_inpaint --mask mask.png --data my_digit.png --eta 1 --out completed");
   mnist::arguments a;
   a.out = "inpaint";
   mnist::known_pixels known;

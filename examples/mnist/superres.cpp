@@ -7,11 +7,10 @@ int main(int argc, char** argv) {
       "Enlarges handwritten digits that are known at a lower resolution, and writes a picture of the\n"
       "start, what is known, the result and the truth, with a JSON trace of the run.",
       "pushforward_mnist_superres"};
-  app.footer(
-      "Examples:\n"
-      "  pushforward_mnist_superres --factor 4 --batch 8\n"
-      "  pushforward_mnist_superres --factor 2 --cubic --model flow\n"
-      "  pushforward_mnist_superres --model latent_ddpm --policy vae_newton --K 10 --lr 0.5 --lr-last 0.5");
+  app.footer("Examples:\n"
+             "  pushforward_mnist_superres --factor 4 --batch 8 --eta 1\n"
+             "  pushforward_mnist_superres --factor 2 --cubic --model flow\n"
+             "  pushforward_mnist_superres --model latent_ddpm --eta 1 --policy vae_newton");
   mnist::arguments a;
   a.out = "superres";
   mnist::lower_resolution low;
