@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -139,6 +141,140 @@ TEST_CASE("gradient descent costs a backward pass an inner iteration, and none c
     CHECK(costs["passes"] == (policy == "none" ? 2 : 2 * 3));
     CHECK(costs["backward_passes"] == (policy == "none" ? 0 : 2 * 2));
   }
+}
+
+TEST_CASE("models, regions, starts and policies of the command line run, and are told in the trace") {
+  const scratch_folder folder;
+  mnist::picture frame(32, 32, 1, 255);
+  for (std::size_t y = 12; y < 20; ++y)
+    for (std::size_t x = 12; x < 20; ++x) *frame.at(y, x) = 0;
+  mnist::write_png(folder / "frame.png", frame);
+  struct job {
+    std::string program;
+    std::vector<std::string> arguments;
+    double start; ///< t of the first inner iteration
+    json told;    ///< of the settings
+    json cost;
+  };
+  const json newton{{"passes", 10 * (1 + 2 * 3)}, {"backward_passes", 0}};
+  const std::vector<job> jobs{
+      {"superres",
+       {"--model", "flow", "--factor", "2"},
+       1.0,
+       {{"task", "superres_x2"}, {"model", "flow"}},
+       newton},
+      {"superres", {"--cubic"}, 1000.0, {{"task", "superres_x4_cubic"}}, newton},
+      {"superres",
+       {"--model", "latent_ddpm", "--policy", "vae_newton"},
+       1000.0,
+       {{"model", "latent_ddpm"}, {"policy", "vae_newton"}},
+       {{"passes", 70}, {"backward_passes", 0}, {"encoder_passes", 60}}},
+      {"inpaint",
+       {"--policy", "forward_mode_newton"},
+       1000.0,
+       {{"task", "inpaint_upper"}, {"policy", "forward_mode_newton"}},
+       {{"passes", 40}, {"forward_mode_passes", 30}}},
+      {"inpaint", {"--start", "0.5"}, 500.0, {{"start", 0.5}}, newton},
+      {"inpaint", {"--known", "box", "--eta", "1"}, 1000.0, {{"task", "inpaint_box"}, {"eta", 1.0}}, newton},
+      {"inpaint", {"--known", "random", "--share", "0.3"}, 1000.0, {{"task", "inpaint_random"}}, newton},
+      {"inpaint",
+       {"--mask", (folder / "frame.png").string()},
+       1000.0,
+       {{"task", "inpaint_picture"}},
+       newton}};
+  for (const auto& job : jobs) {
+    auto arguments = job.arguments;
+    arguments.insert(arguments.end(), {"--steps", "10", "--K", "3", "--out", (folder / "run").string()});
+    const auto r = run(folder, job.program, arguments);
+    INFO(job.program << " " << job.arguments.front() << " " << job.arguments.back() << ": " << r.said);
+    REQUIRE(r.status == 0);
+    const json j = json::parse(read_bytes(folder / "run.json"));
+    CHECK(j["ending"] == "completed");
+    for (const auto& [name, value] : job.told.items()) CHECK(j["settings"][name] == value);
+    for (const auto& [name, value] : job.cost.items()) CHECK(j["costs_of_the_batch"][name] == value);
+    CHECK(j["iterations"][0]["t"].get<double>() == Approx(job.start).epsilon(0.01));
+    CHECK(j["digits"][0]["constraint_rmse"].get<double>() < 0.2);
+    CHECK(mnist::read_png(folder / "run.png").width > 0);
+  }
+}
+
+TEST_CASE("digits from 8 x 8 blocks hold to the blocks, and most are read as what they are") {
+  const scratch_folder folder;
+  const auto r = run(folder, "superres",
+                     {"--factor", "4", "--steps", "20", "--eta", "1", "--K", "5", "--lr", "0.5", "--lr-last",
+                      "0.02", "--batch", "6", "--out", (folder / "six").string()});
+  INFO(r.said);
+  REQUIRE(r.status == 0);
+  const json digits = json::parse(read_bytes(folder / "six.json"))["digits"];
+  REQUIRE(digits.size() == 6);
+  for (const auto& digit : digits) CHECK(digit["constraint_rmse"].get<double>() <= 0.05);
+  CHECK(std::count_if(digits.begin(), digits.end(),
+                      [](const json& d) { return d["judge_reads"] == d["label"]; }) >= 5);
+}
+
+TEST_CASE("directions: a step along each of the three whitens the pixel of the error") {
+  const scratch_folder folder;
+  const auto r = run(folder, "directions", {"--time", "100", "--out", (folder / "three").string()});
+  INFO(r.said);
+  REQUIRE(r.status == 0);
+  const json j = json::parse(read_bytes(folder / "three.json"));
+  CHECK(j["completed"] == true);
+  CHECK(j["passes"] == 1 + 1 + 1 + 1024 + 3); // the estimate, J e, J^T e, the dense J, each step
+  CHECK(j["backward_passes"] == 1);
+  const std::vector<std::string> names{"J e", "J^-1 e", "J^T e"};
+  REQUIRE(j["directions"].size() == names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const json& d = j["directions"][i];
+    CHECK(d["name"] == names[i]);
+    CHECK(d["change_at_the_pixel"].get<double>() > 0.1);
+  }
+  // an exact denoiser's J is symmetric, and with little noise this one's nearly so
+  CHECK(j["directions"][2]["cosine_with_J_e"].get<double>() > 0.95);
+  const auto sigma = j["singular_values"].get<std::vector<double>>();
+  REQUIRE(sigma.size() == 1024);
+  CHECK(std::is_sorted(sigma.rbegin(), sigma.rend()));
+  CHECK(sigma.front() > 1.0);
+  CHECK(sigma.back() >= 0.0);
+  CHECK(holds(read_bytes(folder / "three.svg"), "J^-1 e"));
+}
+
+TEST_CASE("directions after Ctrl-C are those that need no dense Jacobian") {
+  const scratch_folder folder;
+  const auto output = folder / "output.txt";
+  const pid_t id = start("directions", {"--out", (folder / "two").string()}, output);
+  for (int i = 0; i < 6000 && !holds(read_bytes(output), "%"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ::kill(id, SIGINT);
+  CHECK(status_of(id) == 130);
+  const json j = json::parse(read_bytes(folder / "two.json"));
+  CHECK(j["completed"] == false);
+  REQUIRE(j["directions"].size() == 2);
+  CHECK(j["directions"][0]["name"] == "J e");
+  CHECK(j["directions"][1]["name"] == "J^T e");
+  CHECK(j["singular_values"].empty());
+  CHECK(holds(read_bytes(folder / "two.svg"), "J^T e"));
+}
+
+TEST_CASE("spectrum: J and J^T share their largest eigenvalue; one half's are real, the other's imaginary") {
+  const scratch_folder folder;
+  const auto r =
+      run(folder, "spectrum", {"--times", "100", "--krylov", "20", "--out", (folder / "s").string()});
+  INFO(r.said);
+  REQUIRE(r.status == 0);
+  const json j = json::parse(read_bytes(folder / "s.json"));
+  CHECK(j["completed"] == true);
+  std::map<std::string, json> of;
+  for (const auto& s : j["spectra"]) of[s["of"]] = s;
+  REQUIRE(of.size() == 4);
+  const auto largest = [&](const std::string& name) { return of[name]["largest_magnitude"].get<double>(); };
+  CHECK(largest("J") == Approx(largest("J^T")).epsilon(0.02));
+  CHECK(largest("J") < 1.01 * largest("(J + J^T)/2")); // no real part of J's lies beyond (Bendixson)
+  CHECK(largest("(J - J^T)/2") < 0.5 * largest("(J + J^T)/2"));
+  for (const auto& value : of["(J + J^T)/2"]["eigenvalues"])
+    CHECK(std::abs(value[1].get<double>()) < 0.02 * largest("(J + J^T)/2"));
+  for (const auto& value : of["(J - J^T)/2"]["eigenvalues"])
+    CHECK(std::abs(value[0].get<double>()) < 0.05 * largest("(J - J^T)/2"));
+  CHECK(holds(read_bytes(folder / "s.svg"), "<svg"));
 }
 
 TEST_CASE("a digit on a picture of one's own is taken, dark on light too") {
