@@ -36,10 +36,12 @@ done
 [ -x "$programs/pushforward_mnist_inpaint" ] || stop "$programs holds no programs: build them first"
 mkdir -p "$out"
 
-if [ -n "$quick" ]; then pictures=2 digits=4 krylov=6; else pictures=4 digits=20 krylov=10; fi
+if [ -n "$quick" ]; then pictures=2 digits=4 krylov=6 exact_steps=1; else pictures=4 digits=16 krylov=10 exact_steps=4; fi
 
 # DDIM as noisy as DDPM.
 noise=(--eta 1)
+# Each inner iteration of exact Newton takes 1024 passes and a least-squares problem of that size.
+exact=(--K 1 --steps $exact_steps --batch 1)
 
 # The runs that the page shows are made anew; the rows of evaluate too, as the programs may have changed.
 rm -f "$out"/*__*.json "$out"/*__*.png "$out/rows.jsonl"
@@ -50,7 +52,7 @@ run() { "$programs/pushforward_mnist_$1" "${@:2}" >>"$out/log.txt" || stop "push
 restore() { # restore <program> <task> <its options...>
   local program=$1 task=$2 policy
   shift 2
-  for policy in inexact_newton gradient_descent none; do
+  for policy in inexact_newton forward_mode_newton gradient_descent none; do
     run "$program" "$@" "${noise[@]}" --policy $policy --K 3 --batch $pictures --out "$out/${task}__$policy"
   done
   run "$program" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures --out "$out/${task}__flow"
@@ -61,14 +63,14 @@ restore() { # restore <program> <task> <its options...>
 printf '== pictures\n'
 restore superres superres_x4 --factor 4
 restore inpaint inpaint_upper --known upper
+run superres "${exact[@]}" --policy exact_newton --lr 0.5 --lr-last 0.5 --out "$out/superres_x4__exact_newton"
 
 printf '== the policies on %s digits\n' $digits
 evaluate() { run evaluate --digits $digits --batch $digits --K 3 --out "$out/rows.jsonl" "$@"; }
 evaluate "${noise[@]}" --policies inexact_newton forward_mode_newton gradient_descent none
 evaluate --model flow --policies inexact_newton gradient_descent
 evaluate "${noise[@]}" --model latent_ddpm --policies vae_newton gradient_descent none --rates 0.5:0.1
-# each iteration of exact Newton takes 1024 passes and a least-squares problem of that size
-run evaluate --digits 1 --batch 1 --out "$out/rows.jsonl" --policies exact_newton --K 1 --rates 0.1 --steps 4 --tasks superres_x4
+run evaluate --digits 1 --out "$out/rows.jsonl" --policies exact_newton "${exact[@]}" --rates 0.5
 
 printf '== directions and spectrum\n'
 run directions --out "$out/directions"
