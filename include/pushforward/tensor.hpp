@@ -112,7 +112,8 @@ template <class T> struct tensor_traits;
 template <class T> using per_sample_t = typename tensor_traits<T>::per_sample;
 
 /// A batch of samples with the operations of `tensor_traits`.
-/// Modelled by the adapters' tensors; called by everything in the core. Value semantics: copies do not alias.
+/// Modelled by the adapters' tensors; called by everything in the core. Value semantics: an operation
+/// never changes what another handle shows; see docs/concepts/tensor.md.
 template <class T>
 concept tensor = std::copyable<T> && requires(const T& x, T moved, const per_sample_t<T>& p, double c,
                                               const shape& s, std::span<const double> values) {
