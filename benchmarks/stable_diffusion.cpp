@@ -17,6 +17,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 #include <c10/core/GradMode.h>
 
@@ -29,6 +30,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -156,10 +158,10 @@ struct network {
   }
 };
 
-/// Both sides, kept from one benchmark to the next as long as it asks for the same types.
+/// Both sides, kept from one benchmark to the next.
 struct sides {
   std::map<c10::ScalarType, network> ours;
-  std::pair<c10::ScalarType, std::unique_ptr<diffusers>> theirs;
+  std::map<c10::ScalarType, diffusers> theirs;
 
   const network& get(c10::ScalarType type) {
     if (const auto found = ours.find(type); found != ours.end()) return found->second;
@@ -169,13 +171,7 @@ struct sides {
     loaded.pass();
     return loaded;
   }
-  diffusers& peer(c10::ScalarType type) {
-    if (!theirs.second || theirs.first != type) {
-      theirs.second.reset();
-      theirs = {type, std::make_unique<diffusers>(type)};
-    }
-    return *theirs.second;
-  }
+  diffusers& peer(c10::ScalarType type) { return theirs.try_emplace(type, type).first->second; }
 } both;
 
 void fails_in_words(benchmark::State& state, const std::function<void()>& f) {
@@ -222,7 +218,8 @@ struct profile {
       return static_cast<double>(f.inputs()[i].toTensor().size(axis));
     };
     if (kind == "convolution") e->per_output = 2.0 * size(1) / extent(1, 0);
-    if (f.name() == std::string("aten::linear")) e->all = 2.0 * size(0) * extent(1, 0);
+    if (f.name() == std::string("aten::linear") || f.name() == std::string("mkldnn::_linear_pointwise"))
+      e->all = 2.0 * size(0) * extent(1, 0);
     if (f.name() == std::string("aten::mm_out") || f.name() == std::string("aten::mm"))
       e->all = 2.0 * size(0) * extent(1, 1);
     if (f.name() == std::string("aten::addmm_out") || f.name() == std::string("aten::addmm"))
@@ -255,26 +252,38 @@ struct profile {
   }
 };
 
-/// Fastest matrix product of float32, in operations a second.
-void peak(benchmark::State& state) {
+/// A matrix product, in operations a second: as `at::matmul` takes it, or as the layers have it taken, by
+/// oneDNN with one side in its own layout.
+void peak(benchmark::State& state, c10::ScalarType type, bool packed) {
   fails_in_words(state, [&] {
-    const at::Tensor a = at::randn({state.range(0), state.range(0)}), b = at::randn_like(a);
-    at::Tensor c = at::matmul(a, b);
+    const auto n = state.range(0);
+    const at::Tensor a = at::randn({n, n}).to(type), b = at::randn({n, n}).to(type);
+    std::function<void()> product = [&, c = at::matmul(a, b)]() mutable { at::matmul_out(c, a, b); };
+    if (packed) {
+      auto& all = c10::Dispatcher::singleton();
+      const auto reorder = all.findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
+      c10::Stack weight{a, n};
+      reorder.callBoxed(&weight);
+      product = [=, w = weight.at(0), linear = all.findSchemaOrThrow("mkldnn::_linear_pointwise", "")] {
+        c10::Stack stack{b, w, {}, "none", c10::List<std::optional<at::Scalar>>(), ""};
+        linear.callBoxed(&stack);
+      };
+      product();
+    }
     for (auto _ : state) {
       seconds best{1e9, 1e9};
       for (int i = 0; i < 5; ++i) {
-        const seconds now = timed([&] { at::matmul_out(c, a, b); });
+        const seconds now = timed(product);
         best = {std::min(best.wall, now.wall), std::min(best.processor, now.processor)};
       }
       state.SetIterationTime(best.wall);
-      const auto n = static_cast<double>(state.range(0));
-      state.counters["flops_per_s"] = 2.0 * n * n * n / best.processor; // of a core
+      state.counters["flops_per_s"] = 2.0 * std::pow(static_cast<double>(n), 3) / best.processor; // of a core
     }
   });
 }
 
-/// A pass of ours, one of theirs, and, for bfloat16, one of ours in float32. A repetition is one turn; each
-/// second one goes the other way round.
+/// A pass of ours, one of theirs, and, for bfloat16, one of either in float32. A repetition is one turn;
+/// each second one goes the other way round.
 void pass(benchmark::State& state, c10::ScalarType type, const std::string& layout) {
   fails_in_words(state, [&] {
     auto& theirs = both.peer(type);
@@ -283,7 +292,7 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
     static std::size_t turn = 0;
     for (auto _ : state) {
       seconds mine, in_float;
-      std::vector<std::string> yours;
+      std::vector<std::string> yours, yours_in_float;
       at::Tensor y;
       std::vector<std::function<void()>> runs{
           [&] { mine = timed([&] { y = ours.pass(); }); },
@@ -292,6 +301,7 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
       if (compares) {
         const auto& wide = both.get(at::kFloat);
         runs.push_back([&] { in_float = timed([&] { wide.pass(); }); });
+        runs.push_back([&] { yours_in_float = both.peer(at::kFloat).ask("pass " + layout); });
       }
       if (turn++ % 2) std::reverse(runs.begin(), runs.end());
       for (const auto& run : runs) run();
@@ -308,6 +318,9 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
       if (compares) {
         state.counters["float32_processor"] = in_float.processor;
         state.counters["to_float32"] = mine.processor / in_float.processor;
+        const double wide = std::stod(yours_in_float.at(1));
+        state.counters["theirs_float32_processor"] = wide;
+        state.counters["to_their_float32"] = mine.processor / wide;
       }
     }
     state.SetLabel(theirs.versions);
@@ -427,9 +440,14 @@ void register_all() {
         ->Iterations(1)
         ->Unit(benchmark::kSecond);
   };
-  add("peak/matmul", peak)->Arg(1024)->Arg(2048)->Arg(4096);
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     const std::string name = name_of(type);
+    for (const bool packed : {false, true})
+      add("peak/" + name + (packed ? "/packed" : "/matmul"),
+          [=](benchmark::State& s) { peak(s, type, packed); })
+          ->Arg(1024)
+          ->Arg(2048)
+          ->Arg(4096);
     for (const std::string layout : {"default", "channels_last"}) {
       add("pass/" + name + "/" + layout, [=](benchmark::State& s) { pass(s, type, layout); });
       add("profile/" + name + "/" + layout, [=](benchmark::State& s) { profiled(s, type, layout); });
@@ -458,6 +476,6 @@ int main(int argc, char** argv) {
   }
   given = {argv[1], argv[2], argv[3]};
   benchmark::RunSpecifiedBenchmarks();
-  both.theirs.second.reset();
+  both.theirs.clear();
   return 0;
 }

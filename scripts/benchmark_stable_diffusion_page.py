@@ -21,10 +21,10 @@ def passes(found):
             kind, layout = name.split("/")[1:]
             rows.append([kind, layout.replace("_", " "), f"{run['ours_processor']:.2f}", f"{run['theirs_processor']:.2f}",
                          spread(run), f"{run['ratio_wall']:.3f}",
-                         f"{run['to_float32']:.3f}" if "to_float32" in run else "",
+                         *(f"{run[key]:.3f}" if key in run else "" for key in ("to_their_float32", "to_float32")),
                          f"{run['difference']:.1e}", f"{run['their_difference']:.1e}", f"{run['repetitions']}"])
     return table(["type", "layout of theirs", "ours, s", "theirs, s", "ratio (least to most)", "ratio of wall times",
-                  "ours to ours in float32", "difference of ours", "of theirs", "turns"], rows)
+                  "to theirs in float32", "to ours in float32", "difference of ours", "of theirs", "turns"], rows)
 
 
 def half_instructions():
@@ -39,12 +39,13 @@ def half_instructions():
 
 
 def peaks(figures):
-    """size -> the fastest"""
+    """type -> how -> size -> the fastest"""
     found = {}
     for entry in figures["benchmarks"]:
-        if entry["name"].startswith("peak/") and entry.get("run_type") == "iteration":
-            size = entry["name"].split("/")[2]
-            found[size] = max(found.get(size, 0.0), entry["flops_per_s"])
+        if entry["name"].startswith("peak/") and entry.get("run_type") == "iteration" and "flops_per_s" in entry:
+            kind, how, size = entry["name"].split("/")[1:4]
+            sizes = found.setdefault(kind, {}).setdefault(how, {})
+            sizes[size] = max(sizes.get(size, 0.0), entry["flops_per_s"])
     return found
 
 
@@ -63,18 +64,20 @@ def profile(run, peak):
     return table(["what", "ours, s", "of ours", "of theirs", "GFLOP", "GFLOP/s", "of the peak"], rows)
 
 
-def shares(found, by_size):
+def shares(found, by_kind):
     parts = []
-    peak = max(by_size.values(), default=None)
-    if peak:
-        parts.append("Matrix products of float32 by libtorch (`at::matmul`), the fastest of all in the same run, in GFLOP "
-                     "in a second of a core's time: " +
-                     ", ".join(f"{speed / 1e9:.1f} at {n} x {n}" for n, speed in by_size.items()) +
-                     ". The largest is the peak of which shares are given.")
+    if by_kind:
+        parts.append("Matrix products in the same run, the fastest of each size, in GFLOP in a second of a core's time: by "
+                     "`at::matmul`, and by oneDNN with one side in its own layout, as the layers have them taken. The largest "
+                     "of a type is the peak of which shares are given.")
+        parts.append(table(["type", "by", *next(iter(by_kind["float32"].values()))],
+                           [[kind, how, *(f"{speed / 1e9:.0f}" for speed in sizes.values())]
+                            for kind, ways in by_kind.items() for how, sizes in ways.items()]))
     for name, run in found.items():
         if not name.startswith("profile/"):
             continue
         kind, layout = name.split("/")[1:]
+        peak = max((speed for sizes in by_kind.get(kind, {}).values() for speed in sizes.values()), default=None)
         flops = sum(run.get(f"flops:{k}", 0.0) for k in kinds)
         counted = sum(run.get(f"counted:{k}", 0.0) for k in kinds)
         text = (f"**{kind}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
@@ -119,7 +122,7 @@ def page(figures):
     parts = [
         "# Benchmarks of Stable Diffusion's UNet",
         "Written by `scripts/benchmark_stable_diffusion.sh`; run it for the figures of your own machine. It takes half an "
-        "hour, 9 GB of memory, and 4 GB of disk for a random model of the size of Stable Diffusion 1.5 (860 million "
+        "hour, 12 GB of memory, and 4 GB of disk for a random model of the size of Stable Diffusion 1.5 (860 million "
         "parameters), which `tests/models/full_size.py` makes. Needs what `scripts/setup.sh --ci` installs. Latents of "
         "1 x 4 x 64 x 64 and a context of 77 tokens throughout. Medians; seconds are processor time where they are not "
         "called wall time.",

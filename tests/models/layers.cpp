@@ -1,4 +1,4 @@
-// The layers by themselves, in the half types.
+// The layers by themselves: their weights' layouts, and the half types.
 #include <pushforward/libtorch/models/layers.hpp>
 
 #include "cases.hpp"
@@ -43,6 +43,31 @@ void check_rounded_once(const libtorch::map& layer, const libtorch::map& in_floa
 }
 
 } // namespace
+
+TEST_CASE("a linear layer gives the same whatever it and its copies were called with before") {
+  const parameters p(at::kFloat, {20, 48});
+  const bool biased = GENERATE(true, false);
+  const models::linear layer(p.w, 48, 20, biased), copy = layer;
+  const auto wanted = [&](const at::Tensor& x) {
+    return at::linear(x, p.weight, biased ? p.bias : at::Tensor());
+  };
+  const at::Tensor x = at::randn({2, 3, 48}), many = at::randn({500, 48}), v = at::randn({2, 3, 20});
+  for (int turn = 0; turn < 2; ++turn) {
+    CHECK(relative_l2(layer(x), wanted(x)) < 1e-6); // oneDNN's layout, where there is one
+    CHECK(relative_l2(copy(many), wanted(many)) < 1e-6);
+    const auto [y, pulled] = vjp(layer, x, v); // the plain one
+    CHECK(relative_l2(y, wanted(x)) < 1e-6);
+    CHECK(relative_l2(pulled, at::matmul(v, p.weight)) < 1e-6);
+    CHECK(relative_l2(jvp(copy, x, x), at::matmul(x, p.weight.t())) < 1e-6);
+  }
+  const at::Tensor turned = at::randn({2, 48, 6}).transpose(1, 2);
+  CHECK(relative_l2(layer(turned), wanted(turned.contiguous())) < 1e-6);
+  CHECK(layer(at::randn({48})).sizes() == at::IntArrayRef{20});
+  CHECK(layer(at::randn({0, 48})).sizes() == at::IntArrayRef{0, 20});
+  CHECK_THROWS(layer(at::randn({2, 47})));
+  CHECK(layer.in() == 48);
+  CHECK(layer.out() == 20);
+}
 
 TEST_CASE("a linear layer in a half type rounds once") {
   const auto type = GENERATE(values<c10::ScalarType>({at::kBFloat16, at::kHalf}));

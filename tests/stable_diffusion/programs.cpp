@@ -240,6 +240,22 @@ TEST_CASE("too little memory is said before anything is loaded") {
       "smaller type (--dtype bfloat16, --vae-dtype, --text-dtype)");
 }
 
+TEST_CASE("memory that runs out in a run is one line and status 2, and leaves no file") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto said =
+      run_program(folder, "/bin/sh",
+                  {"-c", "ulimit -v 2500000 && exec \"$0\" \"$@\"", programs + "inpaint", "--model",
+                   oracle / "checkpoint", "--out", folder / "out", oracle / "picture.png", "--known", "left",
+                   "--width", "4096", "--height", "4096", "--steps", "2", "--K", "1"});
+  INFO(said.said);
+  CHECK(said.status == 2);
+  CHECK(holds(said.said, "pushforward_inpaint: there is not enough memory: take smaller pictures"));
+  CHECK(said.said.back() == '\n');
+  for (const char* end : {"out.png", "out.json", "out.html"}) CHECK(!fs::exists(folder / end));
+}
+
 TEST_CASE("pasted pixels fade from the edge of the unknown part") {
   at::Tensor mask = at::ones({1, 1, 40, 40});
   mask.narrow(3, 20, 20).zero_();

@@ -222,3 +222,16 @@ TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
   const auto spectra = interrupt("spectrum", {"--krylov", "300"}, "spectrum");
   CHECK(spectra["spectra"].size() < 16);
 }
+
+TEST_CASE("Ctrl-C ends jacobian, which has nothing to keep, without a file") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto [status, said] = interrupted_run(folder, "jacobian",
+                                              {"--model", oracle / "checkpoint", "--out", folder / "out",
+                                               oracle / "picture.png", "--width", "768", "--height", "768"},
+                                              "jacobian");
+  INFO(said);
+  CHECK(status == 130);
+  for (const char* end : {"out.svg", "out.png", "out.json"}) CHECK(!fs::exists(folder / end));
+}

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -31,28 +32,42 @@ template <class... Arguments> at::Tensor call(const char* name, Arguments&&... a
   return stack.at(0).toTensor();
 }
 
-/// Whether oneDNN computes convolutions of x.
+bool there(const char* name) { return c10::Dispatcher::singleton().findSchema({name, ""}).has_value(); }
+
+/// What libtorch says of this CPU, if it has that question.
+std::optional<bool> says(const char* name) {
+  if (!there(name)) return {};
+  c10::Stack stack;
+  c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(&stack);
+  return stack.at(0).toBool();
+}
+
+/// Whether this CPU has instructions for products of a half type, if libtorch can tell.
+std::optional<bool> has_instructions(c10::ScalarType type) {
+  static const auto bfloat16 = says("mkldnn::_is_mkldnn_bf16_supported");
+  static const auto float16 = says("mkldnn::_is_mkldnn_fp16_supported");
+  return type == at::kBFloat16 ? bfloat16 : type == at::kHalf ? float16 : std::nullopt;
+}
+
+/// Whether oneDNN takes products with x by weights in a layout of its own.
 bool packable(const at::Tensor& x) {
-  static const bool there =
-      at::hasMKLDNN() && c10::Dispatcher::singleton().findSchema({"mkldnn::_convolution_pointwise", ""}) &&
-      c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_convolution_weight", ""});
-  return there && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
+  static const bool offered = at::hasMKLDNN() && there("mkldnn::_convolution_pointwise") &&
+                              there("mkldnn::_reorder_convolution_weight") &&
+                              there("mkldnn::_linear_pointwise") && there("mkldnn::_reorder_linear_weight");
+  return offered && x.is_cpu() && x.numel() > 0 &&
+         (x.scalar_type() == at::kFloat || has_instructions(x.scalar_type()).value_or(false));
 }
 
 /// Whether products of x's type are slow here: on a CPU without instructions for a half type, libtorch takes
 /// them in plain loops. Then they are taken in float32, which has all values of the half types.
 bool widens(const at::Tensor& x) {
-  const auto slow = [](const char* supported) {
-    const auto op = c10::Dispatcher::singleton().findSchema({supported, ""});
-    c10::Stack stack;
-    if (op) op->callBoxed(&stack);
-    return op && !stack.at(0).toBool();
-  };
-  static const bool bfloat16 = slow("mkldnn::_is_mkldnn_bf16_supported");
-  static const bool float16 = slow("mkldnn::_is_mkldnn_fp16_supported");
-  return x.is_cpu() && x.numel() > 0 &&
-         ((x.scalar_type() == at::kBFloat16 && bfloat16) || (x.scalar_type() == at::kHalf && float16));
+  return x.is_cpu() && x.numel() > 0 && !has_instructions(x.scalar_type()).value_or(true);
 }
+
+/// The last arguments of oneDNN's products, to which nothing is joined.
+auto no_scalars() { return c10::List<std::optional<at::Scalar>>(); }
+
+c10::IValue optional(const at::Tensor& x) { return x.defined() ? c10::IValue(x) : c10::IValue(); }
 
 at::Tensor wide(const at::Tensor& x) { return x.defined() ? x.to(at::kFloat) : x; }
 
@@ -89,49 +104,72 @@ at::Tensor seen(const at::Tensor& x, std::int64_t kernel, std::int64_t stride, s
 
 } // namespace
 
+struct kept_weight::state {
+  std::mutex mutex;
+  at::Tensor weight;
+};
+
+kept_weight::kept_weight(const at::Tensor& plain)
+    : state_{std::make_shared<state>()}, format_{plain.suggest_memory_format()} {
+  state_->weight = plain;
+}
+
+std::int64_t kept_weight::size(std::int64_t axis) const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->weight.size(axis);
+}
+
+at::Tensor kept_weight::plain() const {
+  const std::lock_guard lock(state_->mutex);
+  auto& weight = state_->weight;
+  if (weight.is_mkldnn()) weight = weight.to_dense().contiguous(format_);
+  return weight;
+}
+
+template <class Pack> at::Tensor kept_weight::packed(Pack pack) const {
+  const std::lock_guard lock(state_->mutex);
+  auto& weight = state_->weight;
+  if (!weight.is_mkldnn()) weight = pack(weight);
+  return weight;
+}
+
 linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias)
     : weight_{w.take("weight", {out, in})} {
   if (with_bias) bias_ = w.take("bias", {out});
 }
 
 at::Tensor linear::operator()(const at::Tensor& x) const {
-  if (!widens(x)) return at::linear(x, weight_, bias_);
-  if (differentiated(x)) return at::linear(wide(x), wide(weight_), wide(bias_)).to(x.scalar_type());
+  if (packable(x) && !differentiated(x)) {
+    const at::Tensor weight = weight_.packed([&](const at::Tensor& plain) {
+      return call("mkldnn::_reorder_linear_weight", plain, x.numel() / plain.size(1));
+    });
+    return call("mkldnn::_linear_pointwise", x, weight, optional(bias_), "none", no_scalars(), "");
+  }
+  const at::Tensor weight = weight_.plain();
+  if (!widens(x)) return at::linear(x, weight, bias_);
+  if (differentiated(x)) return at::linear(wide(x), wide(weight), wide(bias_)).to(x.scalar_type());
   auto extents = x.sizes().vec();
-  const at::Tensor y = product(wide(x).reshape({-1, extents.back()}), weight_, bias_);
+  const at::Tensor y = product(wide(x).reshape({-1, extents.back()}), weight, bias_);
   extents.back() = out();
   return y.to(x.scalar_type()).view(extents);
 }
 
-struct conv2d::kept {
-  std::mutex mutex;
-  at::Tensor weight;
-};
-
 conv2d::conv2d(const weights& w, std::int64_t in, std::int64_t out, const options& o)
-    : kept_{std::make_shared<kept>()}, stride_{o.stride}, padding_{o.padding} {
-  kept_->weight = w.take("weight", {out, in, o.kernel, o.kernel}).contiguous(at::MemoryFormat::ChannelsLast);
+    : weight_{w.take("weight", {out, in, o.kernel, o.kernel}).contiguous(at::MemoryFormat::ChannelsLast)},
+      stride_{o.stride}, padding_{o.padding} {
   if (o.bias) bias_ = w.take("bias", {out});
 }
 
-at::Tensor conv2d::weight_for(const at::Tensor& x, bool packed) const {
-  const std::lock_guard lock(kept_->mutex);
-  auto& weight = kept_->weight;
-  if (packed && !weight.is_mkldnn())
-    weight = call("mkldnn::_reorder_convolution_weight", weight, both(padding_), both(stride_), both(1), 1,
-                  x.sizes().vec());
-  else if (!packed && weight.is_mkldnn())
-    weight = weight.to_dense().contiguous(at::MemoryFormat::ChannelsLast);
-  return weight;
-}
-
 at::Tensor conv2d::operator()(const at::Tensor& x) const {
-  const bool packed = packable(x) && !differentiated(x);
-  const at::Tensor weight = weight_for(x, packed);
-  if (packed)
-    return call("mkldnn::_convolution_pointwise", x, weight,
-                bias_.defined() ? c10::IValue(bias_) : c10::IValue(), both(padding_), both(stride_), both(1),
-                1, "none", c10::List<std::optional<at::Scalar>>(), "");
+  if (packable(x) && !differentiated(x)) {
+    const at::Tensor weight = weight_.packed([&](const at::Tensor& plain) {
+      return call("mkldnn::_reorder_convolution_weight", plain, both(padding_), both(stride_), both(1), 1,
+                  x.sizes().vec());
+    });
+    return call("mkldnn::_convolution_pointwise", x, weight, optional(bias_), both(padding_), both(stride_),
+                both(1), 1, "none", no_scalars(), "");
+  }
+  const at::Tensor weight = weight_.plain();
   if (!widens(x)) return at::conv2d(x, weight, bias_, both(stride_), both(padding_));
   const auto kernel = weight.size(2), out = weight.size(0);
   const auto extent = [&](std::int64_t n) { return (n + 2 * padding_ - kernel) / stride_ + 1; };

@@ -13,7 +13,26 @@
 
 namespace pushforward::libtorch::models {
 
-/// y = x W^T + b on the last axis.
+/// A weight of a layer. Cheap to copy; copies share it.
+///
+/// On the CPU oneDNN wants weights in a layout of its own, which libtorch would make anew in each call. Here
+/// they are kept in it, in place of the plain ones; a call that is recorded or differentiated turns them
+/// back.
+class kept_weight {
+public:
+  explicit kept_weight(const at::Tensor& plain);
+  std::int64_t size(std::int64_t axis) const;
+  at::Tensor plain() const;
+  /// pack(plain) gives it in oneDNN's layout.
+  template <class Pack> at::Tensor packed(Pack pack) const;
+
+private:
+  struct state;
+  std::shared_ptr<state> state_;
+  at::MemoryFormat format_;
+};
+
+/// y = x W^T + b on the last axis. Cheap to copy.
 class linear {
 public:
   linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias = true);
@@ -22,14 +41,11 @@ public:
   std::int64_t out() const { return weight_.size(0); }
 
 private:
-  at::Tensor weight_, bias_;
+  kept_weight weight_;
+  at::Tensor bias_;
 };
 
 /// Convolution of [N, C, H, W] in channels-last memory. Cheap to copy.
-///
-/// On the CPU oneDNN wants weights in a layout of its own, which libtorch would make anew in each call. Here
-/// they are kept in it, in place of the plain ones; a call that is recorded or differentiated turns them
-/// back.
 class conv2d {
 public:
   struct options {
@@ -43,10 +59,7 @@ public:
   at::Tensor operator()(const at::Tensor& x) const;
 
 private:
-  struct kept; // the weights, in the layout that the last call wanted
-  at::Tensor weight_for(const at::Tensor& x, bool packed) const;
-
-  std::shared_ptr<kept> kept_;
+  kept_weight weight_;
   at::Tensor bias_;
   std::int64_t stride_, padding_;
 };
