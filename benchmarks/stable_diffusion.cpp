@@ -23,6 +23,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,13 +84,14 @@ public:
 
   explicit diffusers(c10::ScalarType type) {
     std::array<int, 2> to{}, from{};
-    if (::pipe(to.data()) != 0 || ::pipe(from.data()) != 0) throw error("no pipe to Python");
+    // closed in other children, which would keep this one's input open else
+    if (::pipe2(to.data(), O_CLOEXEC) != 0 || ::pipe2(from.data(), O_CLOEXEC) != 0)
+      throw error("no pipe to Python");
     child_ = ::fork();
     if (child_ < 0) throw error("no process for Python");
     if (child_ == 0) {
       ::dup2(to[0], STDIN_FILENO);
       ::dup2(from[1], STDOUT_FILENO);
-      for (const int end : {to[0], to[1], from[0], from[1]}) ::close(end);
       ::execlp(given.python.c_str(), given.python.c_str(), given.script.c_str(), given.model.c_str(),
                name_of(type).c_str(), nullptr);
       ::_exit(127);
