@@ -8,36 +8,24 @@
 #include <pushforward/libtorch/models/unet.hpp>
 
 #include <support/oracle.hpp>
+#include <support/resident_memory.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
-#include <malloc.h>
-
 #include <chrono>
-#include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 
 using namespace pushforward;
 using namespace pushforward::libtorch;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A line of /proc/self/status, in bytes.
-double memory(const std::string& what) {
-  std::ifstream status("/proc/self/status");
-  std::string key;
-  double kib = 0.0;
-  while (status >> key)
-    if (key == what + ":" && status >> kib) return 1024.0 * kib;
-  throw error("/proc/self/status has no " + what);
-}
 
 struct comparison {
   bool good = true;
@@ -54,13 +42,12 @@ template <class Load> auto loaded(comparison& v, const fs::path& file, Load load
   // libtorch's own pages come in with its first operators; they are not the weights'
   const at::Tensor any = at::ones({64, 64, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast);
   if (!at::isfinite(any).all().item<bool>()) throw error("1 is not finite");
-  std::ofstream("/proc/self/clear_refs") << 5; // the peak starts anew
-  const double before = memory("VmRSS");
-  const auto net = load();
-  const double ratio = (memory("VmHWM") - before) / static_cast<double>(fs::file_size(file));
+  std::optional<decltype(load())> net;
+  const double ratio =
+      testing_support::peak_during([&] { net.emplace(load()); }) / static_cast<double>(fs::file_size(file));
   std::cout << "  peak memory of loading: " << ratio << " times the file" << std::endl;
   v.good = v.good && ratio <= 1.2;
-  return net;
+  return *std::move(net);
 }
 
 template <class F> at::Tensor timed(const char* what, F f) {
@@ -76,9 +63,6 @@ template <class F> at::Tensor timed(const char* what, F f) {
 
 int main(int argc, char** argv) try {
   if (argc != 2) throw bad_option("usage: models_diffusion_full FOLDER/MODEL");
-  // glibc would keep the room of freed temporaries: with its defaults the autoencoder takes 1.7 times its
-  // file
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 17);
   const c10::NoGradGuard no_grad;
   const fs::path path = argv[1], file = path / "diffusion_pytorch_model.safetensors";
   std::cout << path.filename().string() << '\n';

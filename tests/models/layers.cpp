@@ -3,7 +3,14 @@
 
 #include "cases.hpp"
 
+#include <support/resident_memory.hpp>
+
 #include <array>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 using namespace pushforward;
 using namespace pushforward::libtorch;
@@ -43,6 +50,57 @@ void check_rounded_once(const libtorch::map& layer, const libtorch::map& in_floa
 }
 
 } // namespace
+
+TEST_CASE("weights are refused where a value is not finite, or not in the type they are read in") {
+  const scratch_folder folder;
+  const auto path = fs::path(folder.path()) / "w.safetensors";
+  const auto position = GENERATE(0, 500, 999);
+  const auto [value, type] = GENERATE(table<double, c10::ScalarType>({{NAN, at::kFloat},
+                                                                      {INFINITY, at::kFloat},
+                                                                      {-INFINITY, at::kBFloat16},
+                                                                      {NAN, at::kHalf},
+                                                                      {1e5, at::kHalf},
+                                                                      {-1e5, at::kHalf},
+                                                                      {1e300, at::kFloat}}));
+  at::Tensor weight = at::randn({10, 4, 5, 5}, at::kDouble);
+  write_tensors(path, {{"weight", weight}});
+  for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+    const at::Tensor taken = models::weights({path}, {type}).take("weight", {10, 4, 5, 5}, format);
+    CHECK(taken.is_contiguous(format));
+    CHECK(at::equal(taken, weight.to(type)));
+  }
+  weight.view(-1)[position].fill_(value);
+  write_tensors(path, {{"weight", weight}});
+  const models::weights w({path}, {type});
+  CHECK_THROWS_AS(w.take("weight", {10, 4, 5, 5}), bad_file);
+  CHECK_THROWS_WITH(w.take("weight", {10, 4, 5, 5}, at::MemoryFormat::ChannelsLast),
+                    contains_text("weight holds values that are not finite"));
+}
+
+TEST_CASE("loading layers takes the memory of their weights, with glibc's defaults, too") {
+  const scratch_folder folder;
+  const auto path = fs::path(folder.path()) / "w.safetensors";
+  constexpr std::int64_t layers = 20, width = 200;
+  {
+    std::vector<std::pair<std::string, at::Tensor>> all;
+    for (std::int64_t i = 0; i < layers; ++i) {
+      all.emplace_back("conv" + std::to_string(i) + ".weight", at::randn({width, width + 8 * i, 3, 3}));
+      all.emplace_back("linear" + std::to_string(i) + ".weight", at::randn({width, 9 * (width + 8 * i)}));
+    }
+    write_tensors(path, all);
+  }
+  std::vector<models::conv2d> convolutions;
+  std::vector<models::linear> linears;
+  const double peak = peak_during([&] {
+    const models::weights w({path}, {});
+    for (std::int64_t i = 0; i < layers; ++i) {
+      convolutions.emplace_back(w.below("conv" + std::to_string(i) + "."), width + 8 * i, width,
+                                models::conv2d::options{.bias = false});
+      linears.emplace_back(w.below("linear" + std::to_string(i) + "."), 9 * (width + 8 * i), width, false);
+    }
+  });
+  CHECK(peak < 1.2 * static_cast<double>(fs::file_size(path)));
+}
 
 TEST_CASE("a linear layer gives the same whatever it and its copies were called with before") {
   const parameters p(at::kFloat, {20, 48});

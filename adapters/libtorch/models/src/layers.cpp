@@ -155,7 +155,7 @@ at::Tensor linear::operator()(const at::Tensor& x) const {
 }
 
 conv2d::conv2d(const weights& w, std::int64_t in, std::int64_t out, const options& o)
-    : weight_{w.take("weight", {out, in, o.kernel, o.kernel}).contiguous(at::MemoryFormat::ChannelsLast)},
+    : weight_{w.take("weight", {out, in, o.kernel, o.kernel}, at::MemoryFormat::ChannelsLast)},
       stride_{o.stride}, padding_{o.padding} {
   if (o.bias) bias_ = w.take("bias", {out});
 }

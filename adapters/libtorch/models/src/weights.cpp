@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <set>
@@ -16,6 +17,13 @@ namespace {
 std::vector<std::int64_t> without_trailing_ones(std::vector<std::int64_t> shape) {
   while (!shape.empty() && shape.back() == 1) shape.pop_back();
   return shape;
+}
+
+/// Of a tensor without gaps, without a temporary of its size.
+bool all_finite(const at::Tensor& x) {
+  if (x.numel() == 0) return true;
+  const auto [least, most] = x.as_strided({x.numel()}, {1}).aminmax(); // NaN where x holds one
+  return std::isfinite(least.item<double>()) && std::isfinite(most.item<double>());
 }
 
 } // namespace
@@ -75,7 +83,8 @@ std::vector<std::int64_t> weights::shape_of(const std::string& name) const {
   return shape;
 }
 
-at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t>& shape) const {
+at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t>& shape,
+                         at::MemoryFormat format) const {
   const auto place = find(name);
   const auto found = shared_->file_of.find(place.key);
   const auto& file = shared_->files[found == shared_->file_of.end() ? 0 : found->second];
@@ -92,10 +101,11 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
                    ", but a parameter must be of a floating type");
   at::Tensor part = stored.reshape(whole);
   if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
-  at::Tensor taken =
-      at::empty(shape, at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device));
+  at::Tensor taken = at::empty(
+      shape,
+      at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device).memory_format(format));
   taken.copy_(part);
-  if (!at::isfinite(taken).all().item<bool>())
+  if (!all_finite(taken))
     throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
                    c10::toString(shared_->where.type) + "; take another file or a wider type");
   file.release(view);

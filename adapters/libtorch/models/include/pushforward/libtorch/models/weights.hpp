@@ -36,7 +36,7 @@ struct placement {
 ///
 /// Parameters are copied out one by one in the type and on the device of `placement`, and the pages of the
 /// file they were read from are given back, so that loading needs the memory of the weights and of one tensor
-/// more.
+/// of a file more.
 class weights {
 public:
   /// \throws bad_option for no file or a type that is not listed at `placement`
@@ -48,10 +48,12 @@ public:
   /// The same files under other names, from the top.
   weights named(naming names) const;
 
-  /// The parameter, of just this shape; in the files it may have further axes of size 1 at the end, or lack
-  /// them (a linear layer kept as a convolution of size 1). \throws bad_file for a parameter that is not
-  /// there, has another shape, is of no floating type, or holds values that are not finite
-  at::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) const;
+  /// The parameter, of just this shape, laid out as `format`; in the files it may have further axes of size 1
+  /// at the end, or lack them (a linear layer kept as a convolution of size 1). \throws bad_file for a
+  /// parameter that is not there, has another shape, is of no floating type, or holds values that are not
+  /// finite
+  at::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape,
+                  at::MemoryFormat format = at::MemoryFormat::Contiguous) const;
 
   bool contains(const std::string& name) const;
   /// Shape in the files. \throws bad_file for a parameter that is not there
