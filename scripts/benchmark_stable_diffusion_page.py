@@ -70,7 +70,8 @@ def shares(found, by_kind):
         parts.append("Matrix products in the same run, the fastest of each size, in GFLOP in a second of a core's time: by "
                      "`at::matmul`, and by oneDNN with one side in its own layout, as the layers have them taken. The largest "
                      "of a type is the peak of which shares are given.")
-        parts.append(table(["type", "by", *next(iter(by_kind["float32"].values()))],
+        sizes_of = lambda ways: next(iter(ways.values()))
+        parts.append(table(["type", "by", *sizes_of(sizes_of(by_kind))],
                            [[kind, how, *(f"{speed / 1e9:.0f}" for speed in sizes.values())]
                             for kind, ways in by_kind.items() for how, sizes in ways.items()]))
     for name, run in found.items():
