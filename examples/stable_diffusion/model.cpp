@@ -87,18 +87,12 @@ void require_room(const std::vector<fs::path>& files, const std::string& prefix,
   require_memory(bytes, free_memory(), what);
 }
 
-/// While networks are loaded glibc is to give freed temporaries back at once, or their room adds up; in a run
-/// it is to keep them, or every operator waits for new pages.
-struct thrifty_heap {
-  thrifty_heap() { ::mallopt(M_MMAP_THRESHOLD, 1 << 17); }
-  ~thrifty_heap() {
-    ::malloc_trim(0);
-    ::mallopt(M_MMAP_THRESHOLD, 1 << 25); // the most that glibc takes
-    ::mallopt(M_TRIM_THRESHOLD, 1 << 29);
-  }
-  thrifty_heap(const thrifty_heap&) = delete;
-  thrifty_heap& operator=(const thrifty_heap&) = delete;
-};
+/// Has glibc keep what operators free for the next ones, which would wait for new pages else.
+void keep_freed_memory() {
+  ::malloc_trim(0);                     // but not what loading left
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 25); // the most that glibc takes
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 29);
+}
 
 models::placement placement_of(const part_placement& part, const std::string& standard) {
   return {part.type, device_named(part.device.empty() ? standard : part.device)};
@@ -286,7 +280,6 @@ autoencoder read_autoencoder(const fs::path& folder, const part_placement& part)
 
 latent_model::latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell)
     : path_{pushforward::variance_preserving::scaled_linear()}, device_{device_named(a.unet.device)} {
-  const thrifty_heap while_loading;
   const c10::NoGradGuard no_grad;
   const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
   path_ = c.path;
@@ -334,6 +327,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
             {"vae_dtype", to_string(vae.type)},
             {"threads", at::get_num_threads()}};
   if (!a.vae.empty()) facts_["vae"] = a.vae.filename().string();
+  keep_freed_memory();
 }
 
 at::Tensor latent_model::latents(std::int64_t n, std::int64_t height, std::int64_t width) const {
