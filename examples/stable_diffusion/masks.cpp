@@ -29,6 +29,13 @@ at::Tensor drawn_mask(const mask_arguments& a, const picture_size& s) {
   return mask;
 }
 
+/// A mask brought to a size: known is a pixel in which none of the others has a share. Cubic weights are in
+/// part negative, and take the mean of a mask above 1 as well as below; halved it is not cut off at 1.
+at::Tensor fitted_mask(const at::Tensor& mask, fitting how, const std::optional<picture_size>& size,
+                       std::int64_t multiple) {
+  return (fitted(0.5 * mask, how, size, multiple) - 0.5).abs().le(0.0005).to(at::kFloat);
+}
+
 } // namespace
 
 at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fitting how,
@@ -41,7 +48,7 @@ at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fittin
       const at::Tensor like = fitted(at::ones({1, 1, original.height, original.width}), how, size, multiple);
       return drawn_mask(a, {like.size(2), like.size(3)});
     }
-    return fitted(drawn_mask(a, original), how, size, multiple).ge(0.999).to(at::kFloat);
+    return fitted_mask(drawn_mask(a, original), how, size, multiple);
   }
   at::Tensor mask = read_mask(a.picture);
   if (mask.size(2) != original.height || mask.size(3) != original.width)
@@ -50,7 +57,7 @@ at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fittin
                      std::to_string(original.height) + " x " + std::to_string(original.width) +
                      ": they must be of the same size");
   if (a.white_is_filled) mask = 1.0 - mask;
-  return fitted(mask, how, size, multiple).ge(0.999).to(at::kFloat);
+  return fitted_mask(mask, how, size, multiple);
 }
 
 at::Tensor feathered(const at::Tensor& mask, std::int64_t feather) {

@@ -267,3 +267,22 @@ TEST_CASE("pasted pixels fade from the edge of the unknown part") {
   CHECK(row[19].item<double>() < 0.1);
   CHECK(at::equal(feathered(mask, 0), mask));
 }
+
+TEST_CASE("a pixel of a resized mask is known where no pixel that is filled in has a share in it") {
+  mask_arguments a;
+  a.box = {21, 30, 29, 41};
+  a.has_box = true;
+  const picture_size original{64, 96};
+  for (const auto& size : {picture_size{32, 48}, picture_size{48, 48}, picture_size{96, 144}})
+    for (const auto how : {fitting::crop, fitting::resize}) {
+      const auto filled_with = [&](double value) {
+        at::Tensor image = at::zeros({1, 1, 64, 96});
+        image.narrow(2, 21, 29).narrow(3, 30, 41).fill_(value);
+        return fitted(image, how, size);
+      };
+      const at::Tensor share = (filled_with(0.5) - filled_with(-0.5)).abs();
+      const at::Tensor mask = mask_of(a, original, how, size, 8);
+      CHECK(mask.equal(share.lt(1e-3).to(at::kFloat)));
+      CHECK(mask.mean().item<double>() > 0.5);
+    }
+}
