@@ -124,6 +124,7 @@ int main(int argc, char** argv) {
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     a.mask.has_box = box->count() > 0;
+    a.run.set_rates(app, 0.5, 0.1);
     return inpaint(a);
   });
 }

@@ -3,6 +3,7 @@
 #include "programs.hpp"
 
 #include <masks.hpp>
+#include <run.hpp>
 
 using namespace testing_support;
 
@@ -155,6 +156,22 @@ TEST_CASE("every policy and step size runs on a checkpoint") {
   CHECK(newton.ended.status == 0);
   CHECK(newton.trace()["settings"]["pullback"] == "encoder difference");
   CHECK(newton.trace()["settings"]["lr"] == 0.5);
+}
+
+TEST_CASE("rates that the command line leaves open are the program's, and do not grow") {
+  const auto rates = [](double first, double last, const std::string& line) {
+    CLI::App app;
+    run_arguments a;
+    add_run_options(app, a);
+    app.parse(line);
+    a.set_rates(app, first, last);
+    return std::vector<double>{a.update.lr, a.update.lr_last};
+  };
+  CHECK(rates(0.5, 0.1, "") == std::vector<double>{0.5, 0.1});
+  CHECK(rates(0.5, 0.1, "--lr 0.3") == std::vector<double>{0.3, 0.1});
+  CHECK(rates(0.5, 0.1, "--lr 0.05") == std::vector<double>{0.05, 0.05});
+  CHECK(rates(0.5, 0.1, "--lr-last 0.2") == std::vector<double>{0.5, 0.2});
+  CHECK(rates(0.1, 0.1, "--lr 0.3") == std::vector<double>{0.3, 0.3});
 }
 
 TEST_CASE("bad input is one line and status 2, and leaves no file") {
