@@ -5,12 +5,54 @@
 #include <masks.hpp>
 #include <run.hpp>
 
+#include <pushforward/samplers/ddim.hpp>
+
+#include <cmath>
+
 using namespace testing_support;
 
 namespace {
 
 words inpainting(const fs::path& oracle) {
   return {oracle / "picture.png", "--mask", oracle / "mask.png", "--steps", "2", "--K", "2"};
+}
+
+/// Root mean square of a difference where a mask is 1.
+double rms(const at::Tensor& difference, const at::Tensor& where) {
+  return difference.to(at::kDouble)
+      .masked_select(where.gt(0.0).expand_as(difference))
+      .square()
+      .mean()
+      .sqrt()
+      .item<double>();
+}
+
+/// A file that claims tensors of float16 and holds nothing: they take no room on the disk.
+void write_vast(const fs::path& path,
+                const std::vector<std::pair<std::string, std::vector<std::int64_t>>>& tensors) {
+  json header = json::object();
+  std::int64_t end = 0;
+  for (const auto& [name, shape] : tensors) {
+    const std::int64_t first = end;
+    std::int64_t size = 2;
+    for (const std::int64_t extent : shape) size *= extent;
+    end += size;
+    header[name] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {first, end}}};
+  }
+  const std::string text = header.dump();
+  std::string length;
+  for (int i = 0; i < 8; ++i) length += static_cast<char>(text.size() >> (8 * i) & 0xff);
+  write_bytes(path, length + text);
+  fs::resize_file(path, 8 + text.size() + static_cast<std::size_t>(end));
+}
+
+/// Every residual of a trace is the root of 2 loss / measured.
+void check_residuals(const json& trace, double measured) {
+  REQUIRE(!trace["iterations"].empty());
+  for (const auto& one : trace["iterations"])
+    for (std::size_t i = 0; i < one["loss"].size(); ++i)
+      CHECK(one["residual"][i].get<double>() ==
+            Approx(std::sqrt(2.0 * one["loss"][i].get<double>() / measured)));
 }
 
 } // namespace
@@ -102,13 +144,22 @@ TEST_CASE("a run writes a picture a sample, a trace, a report, frames and latent
   CHECK(holds(page, "data:image/png;base64,"));
   CHECK(holds(page, "<svg"));
   CHECK(!holds(page, "<b>"));
-  CHECK(r.has("-frames.png"));
+  const auto frames = read_bytes(r.name.string() + "-frames.png");
+  CHECK(frames.substr(frames.find("acTL") + 4, 4) == std::string("\0\0\0\2", 4)); // one a time step
   CHECK(r.latents().size(0) == 2);
   const auto trace = r.trace();
   CHECK(trace["ending"] == "completed");
   CHECK(trace["model"]["dtype"] == "bfloat16");
   CHECK(trace["results"]["RMSE_of_known_pixels_after_pasting"][0] <
         trace["results"]["RMSE_of_known_pixels"][0]);
+  CHECK(trace["results"]["RMSE_of_known_pixels_after_pasting"][0] > 0.0); // as they fade at the edge
+  for (const char* part : {"results", "costs_of_the_batch", "settings", "model"})
+    for (const auto& [name, value] : trace[part].items()) {
+      std::string row = name;
+      std::replace(row.begin(), row.end(), '_', ' ');
+      CAPTURE(row);
+      CHECK(holds(page, "<th scope=\"row\">" + row + "</th>"));
+    }
 }
 
 TEST_CASE("a mask may mark either part, and the picture be a JPEG or another autoencoder be taken") {
@@ -128,9 +179,13 @@ TEST_CASE("a mask may mark either part, and the picture be a JPEG or another aut
   CHECK(at::equal(ours, box.latents()));
   const auto tiny = run(folder, oracle, "inpaint",
                         {oracle / "picture.jpg", "--known", "left", "--steps", "1", "--K", "1", "--vae",
-                         oracle / "tiny", "--height", "64", "--fit", "resize"});
+                         oracle / "tiny", "--height", "32", "--fit", "resize", "--save-latents"});
   INFO(tiny.ended.said);
-  CHECK(tiny.ended.status == 0);
+  REQUIRE(tiny.ended.status == 0);
+  CHECK(tiny.picture().sizes() == at::IntArrayRef({1, 3, 32, 48}));
+  const auto vae = read_autoencoder(oracle / "tiny", {"cpu"});
+  CHECK((tiny.picture() - vae.maps.decode(tiny.latents()).clamp(-1.0, 1.0)).abs().max().item<double>() <
+        0.01);
 }
 
 TEST_CASE("every policy and step size runs on a checkpoint") {
@@ -156,6 +211,59 @@ TEST_CASE("every policy and step size runs on a checkpoint") {
   CHECK(newton.ended.status == 0);
   CHECK(newton.trace()["settings"]["pullback"] == "encoder difference");
   CHECK(newton.trace()["settings"]["lr"] == 0.5);
+  const auto guided =
+      run(folder, oracle, "inpaint",
+          joined(inpainting(oracle), {"--guidance", "1", "--guidance-convention", "reference"}));
+  REQUIRE(guided.ended.status == 0);
+  CHECK(guided.trace()["model"]["guidance"] == 2.0);
+  CHECK(guided.trace()["costs_of_the_batch"]["passes"] == 2 * 2 * (1 + 2 * 2));
+}
+
+TEST_CASE("the noise of a run is its seed's, and --eta and --start say which of it is taken") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const latent_model m = loaded(oracle);
+  at::Tensor half = image_of(read_picture(oracle / "picture.png"));
+  half.narrow(3, 48, 48).zero_();
+  const at::Tensor guess = m.encode(half);
+  const at::Tensor noise = pushforward::standard_normal(guess, {7, 0, 0});
+  const words few{"--policy", "none", "--steps", "3", "--seed", "7", "--save-latents"};
+  struct choice {
+    words arguments;
+    pushforward::ddim_options same;
+  };
+  using pushforward::ddim_noise;
+  for (const auto& c :
+       std::vector<choice>{{{}, {3, 0.0, ddim_noise::one_step_beta, 1.0}},
+                           {{"--eta", "1"}, {3, 1.0, ddim_noise::eta, 1.0}},
+                           {{"--eta", "0", "--start", "0.5"}, {3, 0.0, ddim_noise::eta, 0.5}}}) {
+    const auto r = run(folder, oracle, "inpaint",
+                       joined(joined({oracle / "picture.png", "--known", "left"}, few), c.arguments));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    const auto sampler = pushforward::ddim(m.path(), c.same);
+    const auto at = m.path().at(sampler.time(0));
+    const at::Tensor x = c.same.start < 1.0 ? at.a * guess + at.s * noise : noise;
+    CHECK(relative_l2(r.latents("start"), x) < 1e-6);
+    const at::Tensor z = m.with_denoiser([&](const auto& denoiser) {
+      return pushforward::sample(x, pushforward::model(denoiser, m.path()), sampler, latent_constraint{},
+                                 pushforward::update{pushforward::none{}}, {.seed = 7})
+          .x;
+    });
+    CHECK(relative_l2(r.latents(), z) < 1e-5);
+    CHECK(r.trace()["settings"]["seed"] == 7);
+    CHECK(r.trace()["settings"]["start"] == c.same.start);
+  }
+
+  const auto enlarged =
+      run(folder, oracle, "superres", joined({oracle / "small.png", "--factor", "4", "--start", "0.5"}, few));
+  INFO(enlarged.ended.said);
+  REQUIRE(enlarged.ended.status == 0);
+  const at::Tensor large =
+      fitted(image_of(read_picture(oracle / "small.png")), fitting::resize, picture_size{64, 96});
+  const auto at = m.path().at(pushforward::ddim(m.path(), {3, 0.0, ddim_noise::eta, 0.5}).time(0));
+  CHECK(relative_l2(enlarged.latents("start"), at.a * m.encode(large) + at.s * noise) < 1e-6);
 }
 
 TEST_CASE("rates that the command line leaves open are the program's, and do not grow") {
@@ -174,6 +282,163 @@ TEST_CASE("rates that the command line leaves open are the program's, and do not
   CHECK(rates(0.1, 0.1, "--lr 0.3") == std::vector<double>{0.3, 0.3});
 }
 
+TEST_CASE("the figures of an inpainting are those of its latents and its pictures") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  // the name of the picture will do as the name of a run
+  const auto ended = run_program(
+      folder, programs + "inpaint",
+      joined({"--model", oracle / "checkpoint", "--out", folder / "shown.png", oracle / "picture.png"},
+             joined({"--width", "64", "--height", "64", "--fit", "resize", "--box", "20", "30", "30", "40"},
+                    {"--batch", "2", "--steps", "2", "--K", "2", "--lr", "0.05", "--save-latents"})));
+  const outcome r{ended, folder / "shown"};
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  const latent_model m = loaded(oracle);
+  mask_arguments box;
+  box.box = {20, 30, 30, 40};
+  box.has_box = true;
+  const picture_size size{64, 64};
+  const at::Tensor image = fitted(image_of(read_picture(oracle / "picture.png")), fitting::resize, size);
+  const at::Tensor mask = mask_of(box, {64, 96}, fitting::resize, size, 8), known = latent_mask(mask);
+  const at::Tensor target = m.encode(image * mask);
+  const auto trace = r.trace();
+  const auto& results = trace["results"];
+  for (std::int64_t i = 0; i < 2; ++i) {
+    const at::Tensor z = r.latents().narrow(0, i, 1);
+    const auto n = static_cast<std::size_t>(i);
+    CHECK(results["constraint_RMSE_in_latents"][n].get<double>() ==
+          Approx(rms(z - target, known)).epsilon(1e-4));
+    CHECK(results["RMSE_of_known_pixels"][n].get<double>() ==
+          Approx(rms(m.decode(z) - image, mask)).epsilon(1e-4));
+  }
+  CHECK(results["RMSE_of_known_pixels_by_the_autoencoder_alone"].get<double>() ==
+        Approx(rms(m.decode(target) - image, mask)).epsilon(1e-4));
+  check_residuals(trace, 4.0 * known.sum().item<double>());
+  const auto& settings = trace["settings"];
+  CHECK(settings["known_share"].get<double>() == Approx(mask.mean().item<double>()));
+  CHECK(settings["known_share_of_the_latent"].get<double>() == Approx(known.mean().item<double>()));
+  CHECK(settings["steps"] == 2);
+  CHECK(settings["K"] == 2);
+  CHECK(settings["lr"] == 0.05);
+  CHECK(settings["lr_last"] == 0.05);
+  CHECK(trace["steps_taken"] == 2);
+  const double times[] = {1000, 1000, 500, 500};
+  for (std::size_t i = 0; i < 4; ++i) CHECK(trace["iterations"][i]["t"] == times[i]);
+}
+
+TEST_CASE("the figures of an enlargement are those of its pixels, and known noise is not fitted") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto r = run(folder, oracle, "superres",
+                     {oracle / "picture.png", "--shrink-first", "--factor", "3", "--averaging", "--steps",
+                      "1", "--K", "2", "--save-latents"});
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  // 64 x 96 is cut to multiples of both 3 and 8
+  const at::Tensor truth = image_of(read_picture(oracle / "picture.png")).narrow(2, 8, 48);
+  const at::Tensor result = loaded(oracle).decode(r.latents());
+  REQUIRE(result.sizes() == truth.sizes());
+  const at::Tensor small = at::avg_pool2d(truth, {3, 3});
+  const auto trace = r.trace();
+  CHECK(trace["results"]["constraint_RMSE_in_pixels"][0].get<double>() ==
+        Approx(rms(at::avg_pool2d(result, {3, 3}) - small, at::ones({1}))).epsilon(1e-4));
+  CHECK(trace["results"]["PSNR_dB"][0].get<double>() ==
+        Approx(-20.0 * std::log10(rms(result.clamp(-1.0, 1.0) - truth, at::ones({1})) / 2.0)).epsilon(1e-4));
+  CHECK(trace["results"]["PSNR_dB_of_the_cubic_resize"].get<double>() ==
+        Approx(psnr(fitted(small, fitting::resize, picture_size{48, 96}), truth)));
+  check_residuals(trace, 3.0 * 16.0 * 32.0);
+
+  const auto noisy =
+      run(folder, oracle, "superres",
+          {oracle / "small.png", "--factor", "2", "--noise-level", "10", "--steps", "1", "--K", "1"});
+  INFO(noisy.ended.said);
+  REQUIRE(noisy.ended.status == 0);
+  CHECK(noisy.trace()["iterations"][0]["loss"][0] == 0.0);
+}
+
+TEST_CASE("a curve is the mean residual of the batch, or its mean loss") {
+  task t{"", "", {}, 8.0, "", {}, {}, {}};
+  pushforward::sample_result<at::Tensor> r{};
+  r.trace = {{0, 0, 1000.0, {1.0, 4.0}}, {0, 1, 1000.0, {0.0, 16.0}}};
+  CHECK(residuals(t, r) == std::vector<double>{0.75, 1.0});
+  t.measured = 0.0;
+  CHECK(residuals(t, r) == std::vector<double>{2.5, 8.0});
+}
+
+TEST_CASE("each network computes in the type that is asked for it") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const words few{oracle / "picture.png", "--known", "left", "--steps", "1", "--K", "1", "--save-latents"};
+  const at::Tensor plain = run(folder, oracle, "inpaint", few).latents();
+  for (const std::string option : {"--dtype", "--text-dtype", "--vae-dtype"}) {
+    const auto r = run(folder, oracle, "inpaint", joined(few, {option, "bfloat16"}));
+    INFO(option << ": " << r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    const double moved = relative_l2(r.latents(), plain);
+    CAPTURE(moved);
+    CHECK(moved > 1e-6);
+    CHECK(moved < 0.2);
+  }
+}
+
+TEST_CASE("a checkpoint whose network predicts v is run as one") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "v", fs::copy_options::recursive);
+  const fs::path scheduler = folder / "v" / "scheduler" / "scheduler_config.json";
+  auto config = json::parse(read_bytes(scheduler));
+  config["prediction_type"] = "v_prediction";
+  write_bytes(scheduler, config.dump());
+  const auto one_step = [&](const fs::path& checkpoint) {
+    const auto r = run(folder, oracle, "inpaint",
+                       {"--model", checkpoint, oracle / "picture.png", "--known", "left", "--policy", "none",
+                        "--steps", "1", "--eta", "0", "--batch", "2", "--latents",
+                        oracle / "inpaint.safetensors", "--save-latents"});
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return std::pair(r.latents(), r.trace()["model"]["prediction"].get<std::string>());
+  };
+  const auto [epsilon, name] = one_step(oracle / "checkpoint");
+  const auto [v, other_name] = one_step(folder / "v");
+  CHECK(name == "epsilon");
+  CHECK(other_name == "v");
+  // one step ends at the estimate: (x - s o) / a of epsilon, a x - s o of v, with the same output o
+  const auto c = loaded(oracle).path().at(1000);
+  const at::Tensor x = expected(oracle, "inpaint.safetensors", "start"), output = x - c.a * epsilon;
+  CHECK(relative_l2(v, c.a * x - output) < 1e-4);
+}
+
+TEST_CASE("a prompt that is too long is cut off, and said to be") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  std::string prompt;
+  for (int i = 0; i < 80; ++i) prompt += "a "; // a token each, beside one for the start and one for the end
+  const auto r =
+      run(folder, oracle, "inpaint", joined(inpainting(oracle), {"--policy", "none", "--prompt", prompt}));
+  CHECK(r.ended.status == 0);
+  CHECK(holds(r.ended.said, "the prompt has 80 tokens: the last 5 are cut off\n"));
+}
+
+TEST_CASE("devices are those that are listed") {
+  const scratch_folder folder;
+  const auto listed = run_program(folder, programs + "inpaint", {"--list-devices"}).said;
+  int count = 0;
+  while (holds(listed, "cuda:" + std::to_string(count) + "\n")) ++count;
+  CHECK(device_named("cpu").is_cpu());
+  for (const std::string& name :
+       {"cuda:" + std::to_string(count), std::string("cuda:-1"), std::string("cuda:"), std::string("cuda:0x"),
+        std::string("CPU"), std::string()}) {
+    CAPTURE(name);
+    CHECK_THROWS_AS(device_named(name), pushforward::bad_option);
+  }
+}
+
 TEST_CASE("bad input is one line and status 2, and leaves no file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
@@ -182,6 +447,16 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
   fs::copy(oracle / "checkpoint", folder / "partial", fs::copy_options::recursive);
   fs::remove_all(folder / "partial" / "vae");
   fs::remove_all(folder / "partial" / "tokenizer");
+  examples::write_png(folder / "low_mask.png", examples::picture(60, 96, 1, 255));
+  fs::copy(oracle / "checkpoint" / "vae", folder / "overflowing");
+  const fs::path weights = folder / "overflowing" / "diffusion_pytorch_model.safetensors";
+  const pushforward::safetensors::file finite(oracle / "checkpoint" / "vae" / weights.filename());
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, view] : finite.tensors())
+    tensors.emplace_back(name, pushforward::libtorch::read_tensor(finite, name));
+  for (auto& [name, tensor] : tensors)
+    if (name == "decoder.conv_out.weight") tensor.fill_(3e38);
+  pushforward::libtorch::write_tensors(weights, tensors);
   const std::string picture = oracle / "picture.png", mask = oracle / "mask.png";
   const words few{"--steps", "2", "--K", "1"};
   struct bad {
@@ -193,6 +468,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such picture"},
            {"inpaint", {folder / "text.png", "--mask", mask}, "neither a JPEG nor a PNG"},
            {"inpaint", {picture, "--mask", oracle / "narrow_mask.png"}, "64 x 90"},
+           {"inpaint", {picture, "--mask", folder / "low_mask.png"}, "60 x 96"},
            {"inpaint", {picture}, "--mask, --known or --box"},
            {"inpaint", {picture, "--mask", mask, "--known", "left"}, "in one way"},
            {"inpaint", {picture, "--box", "0", "0", "64", "97"}, "within the picture"},
@@ -216,6 +492,14 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
             {picture, "--mask", mask, "--policy", "forward_mode_newton", "--guidance", "2"},
             "inexact_newton"},
            {"inpaint", {picture, "--mask", mask, "--vae-dtype", "float16"}, "force_upcast"},
+           {"inpaint", {picture, "--mask", mask, "--vae-device", "cuda:99"}, "--list-devices"},
+           {"inpaint", {picture, "--mask", mask, "--text-device", "cuda:99"}, "--list-devices"},
+           {"inpaint", {picture, "--mask", mask, "--variant", "fp16"}, "no weights of variant fp16"},
+           {"inpaint", {picture, "--mask", mask, "--prediction", "v"}, "the option prediction says v"},
+           {"inpaint", {picture, "--mask", mask, "--prediction", "flow"}, "epsilon, sample, v"},
+           {"inpaint", {picture, "--mask", mask, "--tokenizer", folder / "nowhere"}, "nowhere"},
+           {"inpaint", {picture, "--mask", mask, "--vae", oracle / "wide"}, "do not belong together"},
+           {"inpaint", {picture, "--mask", mask, "--vae", folder / "overflowing"}, "try --vae-dtype float32"},
            {"superres", {oracle / "small.png", "--factor", "1"}, "--factor"},
            {"superres", {picture, "--policy", "exact_newton", "--factor", "8"}, "dense Jacobian"},
            {"superres", {oracle / "small.png", "--pullback", "encoder", "--encoder-probe", "0"}, "probe"}}) {
@@ -244,7 +528,9 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   INFO(said);
   CHECK(status == 130);
   CHECK(holds(said, "stopped by the user in step 1 of 1000"));
-  CHECK(json::parse(read_bytes(name.string() + ".json"))["ending"] == "stopped by the user");
+  const auto trace = json::parse(read_bytes(name.string() + ".json"));
+  CHECK(trace["ending"] == "stopped by the user");
+  CHECK(trace["steps_taken"] == 0);
   CHECK(read_picture(name.string() + ".png").width == 96);
   CHECK(holds(read_bytes(name.string() + ".html"), "stopped by the user"));
 }
@@ -255,6 +541,37 @@ TEST_CASE("too little memory is said before anything is loaded") {
       require_memory(3.4e9, 1e9, "the UNet"),
       "the UNet needs 3400 MB of memory, but 1000 MB are free: close other programs, or choose a "
       "smaller type (--dtype bfloat16, --vae-dtype, --text-dtype)");
+}
+
+TEST_CASE("the memory that a network needs is that of its numbers in the type it computes in") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "vast", fs::copy_options::recursive);
+  const std::int64_t many = std::int64_t{1} << 39;
+  write_vast(folder / "vast" / "unet" / "diffusion_pytorch_model.safetensors", {{"a", {many}}});
+  for (const auto& [type, needed] : {std::pair("float32", "2199023 MB"), {"bfloat16", "1099512 MB"}}) {
+    const auto r =
+        run(folder, oracle, "inpaint",
+            {"--model", folder / "vast", oracle / "picture.png", "--known", "left", "--dtype", type});
+    INFO(r.ended.said);
+    CHECK(r.ended.status == 2);
+    CHECK(holds(r.ended.said, std::string("the UNet needs ") + needed + " of memory"));
+  }
+
+  // of a single file only the part that is loaded counts
+  write_vast(folder / "single.safetensors",
+             {{"cond_stage_model.transformer.a", {many}},
+              {"first_stage_model.a", {many}},
+              {"model.diffusion_model.input_blocks.0.0.weight", {320, 4, 3, 3}},
+              {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", {320, 768}}});
+  const words single{"--model", folder / "single.safetensors", oracle / "picture.png", "--known", "left"};
+  CHECK(holds(run(folder, oracle, "inpaint", single).ended.said, "a single file holds no tokenizer"));
+  const auto r =
+      run(folder, oracle, "inpaint", joined(single, {"--tokenizer", oracle / "checkpoint" / "tokenizer"}));
+  INFO(r.ended.said);
+  CHECK(r.ended.status == 2);
+  CHECK(holds(r.ended.said, "the text encoder needs 2199023 MB of memory"));
 }
 
 TEST_CASE("memory that runs out in a run is one line and status 2, and leaves no file") {
@@ -283,6 +600,33 @@ TEST_CASE("pasted pixels fade from the edge of the unknown part") {
   CHECK((row.narrow(0, 0, 20) - row.narrow(0, 1, 20)).min().item<double>() >= 0.0);
   CHECK(row[19].item<double>() < 0.1);
   CHECK(at::equal(feathered(mask, 0), mask));
+}
+
+TEST_CASE("halves are of what is left of a picture, and a box lies within it") {
+  const auto half = [](const char* known) {
+    mask_arguments a;
+    a.known = known;
+    return mask_of(a, {70, 100}, fitting::resize, {}, 8);
+  };
+  at::Tensor upper = at::zeros({1, 1, 64, 96}), left = at::zeros({1, 1, 64, 96});
+  upper.narrow(2, 0, 32).fill_(1.0);
+  left.narrow(3, 0, 48).fill_(1.0);
+  CHECK(half("upper").equal(upper));
+  CHECK(half("lower").equal(1.0 - upper));
+  CHECK(half("left").equal(left));
+  CHECK(half("right").equal(1.0 - left));
+
+  const auto boxed = [](const std::array<std::int64_t, 4>& box) {
+    mask_arguments a;
+    a.box = box;
+    a.has_box = true;
+    return mask_of(a, {64, 96}, fitting::crop, {}, 8);
+  };
+  CHECK(boxed({56, 88, 8, 8}).sum().item<double>() == 64 * 96 - 64);
+  using box = std::array<std::int64_t, 4>;
+  for (const auto& outside : {box{-1, 0, 8, 8}, box{0, -1, 8, 8}, box{0, 0, 0, 8}, box{0, 0, 8, 0},
+                              box{57, 0, 8, 8}, box{0, 89, 8, 8}})
+    CHECK_THROWS_AS(boxed(outside), pushforward::bad_option);
 }
 
 TEST_CASE("a pixel of a resized mask is known where no pixel that is filled in has a share in it") {

@@ -46,9 +46,10 @@ struct outcome {
   fs::path name;
 
   json trace() const { return json::parse(read_bytes(name.string() + ".json")); }
-  at::Tensor latents() const {
+  /// What --save-latents wrote: `latents` or `start`.
+  at::Tensor latents(const std::string& which = "latents") const {
     return pushforward::libtorch::read_tensor(pushforward::safetensors::file(name.string() + ".safetensors"),
-                                              "latents");
+                                              which);
   }
   at::Tensor picture(const std::string& which = "") const {
     return image_of(read_picture(name.string() + which + ".png"));
@@ -75,6 +76,13 @@ inline finished interrupted_run(const scratch_folder& folder, const std::string&
   ::kill(id, SIGINT);
   const int status = status_of(id);
   return {status, read_bytes(output)};
+}
+
+/// The small checkpoint as the programs load it, for the library's own loop.
+inline latent_model loaded(const fs::path& oracle) {
+  model_arguments a;
+  a.checkpoint = oracle / "checkpoint";
+  return latent_model(a, [](const std::string&) {});
 }
 
 inline at::Tensor expected(const fs::path& oracle, const std::string& file, const std::string& name) {

@@ -36,7 +36,9 @@ words = byte_words + [c + "</w>" for c in byte_words] + ["<|startoftext|>", "<|e
 (model / "tokenizer/merges.txt").write_text("#version: 0.2\n")
 tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer", model_max_length=77)
 (model / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
-randomize(AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)).save_pretrained(out / "tiny")
+for name, channels in ("tiny", 4), ("wide", 8):
+    randomize(AutoencoderTiny(latent_channels=channels, encoder_block_out_channels=(8,) * 4,
+                              decoder_block_out_channels=(8,) * 4)).save_pretrained(out / name)
 
 generator = np.random.default_rng(5)
 y, x = np.mgrid[0:64, 0:96] / 64.0
