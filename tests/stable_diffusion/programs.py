@@ -183,8 +183,12 @@ def by_style(x0):
         return -torch.autograd.grad(loss, z)[0]
 
 
-def estimate(x):
-    return clean(x, 600, [contexts("")], 1.0)
+def estimate(x, t=600):
+    return clean(x, t, [contexts("")], 1.0)
+
+
+def at_time(t):
+    return abar[t].sqrt().float() * encode(image) + (1 - abar[t]).sqrt().float() * noise
 
 
 def jvp(v):
@@ -219,12 +223,13 @@ with torch.no_grad():
     style = gram(torch.from_numpy(picture[:32, -32:].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1)
     save(out / "style.safetensors", {
         "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
-    x = abar[600].sqrt().float() * encode(image) + (1 - abar[600]).sqrt().float() * noise
+    x, earlier = at_time(600), at_time(300)
     v = torch.zeros_like(x)
     v[:, :, 3, 4] = 1.0
     forward, backward = estimate(x + v) - estimate(x), vjp(v)
     operators = [jvp, vjp, lambda u: (jvp(u) + vjp(u)) / 2, lambda u: (jvp(u) - vjp(u)) / 2]
     save(out / "studies.safetensors", {
-        "start": noise, "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
+        "start": noise, "J v at 300": ((estimate(earlier + 0.1 * v, 300) - estimate(earlier, 300)) / 0.1).norm(dim=1),
+        "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
         "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
         "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})

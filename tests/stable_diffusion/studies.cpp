@@ -3,8 +3,12 @@
 #include "programs.hpp"
 
 #include <run.hpp>
+#include <subject.hpp>
 
+#include <pushforward/analysis/arnoldi.hpp>
 #include <pushforward/constraints/masked.hpp>
+#include <pushforward/estimate.hpp>
+#include <pushforward/samplers/ddim.hpp>
 #include <pushforward/updates/inexact_newton.hpp>
 
 #include <cmath>
@@ -57,21 +61,63 @@ TEST_CASE("jacobian draws the products that autograd and a forward difference gi
   INFO(r.ended.said);
   REQUIRE(r.ended.status == 0);
   const auto j = r.trace();
-  const auto map = [&](const char* name) {
+  const auto map_of = [](const json& trace, const char* name) {
     std::vector<double> values;
-    for (const auto& row : j[name]["magnitude"])
+    for (const auto& row : trace[name]["magnitude"])
       for (const double v : row) values.push_back(v);
     return at::tensor(values).view({1, 8, 12});
   };
-  CHECK(relative_l2(map("J_v"), expected(oracle, "studies.safetensors", "J v")) < 1e-3);
-  CHECK(relative_l2(map("J^T_v"), expected(oracle, "studies.safetensors", "J^T v")) < 1e-4);
+  CHECK(relative_l2(map_of(j, "J_v"), expected(oracle, "studies.safetensors", "J v")) < 1e-3);
+  CHECK(relative_l2(map_of(j, "J^T_v"), expected(oracle, "studies.safetensors", "J^T v")) < 1e-4);
   CHECK(std::abs(j["cosine_of_J_v_and_J^T_v"].get<double>() -
                  expected(oracle, "studies.safetensors", "cosine").item<double>()) < 1e-3);
   CHECK(j["J_v"]["at_the_pixel"] == j["J_v"]["magnitude"][3][4]);
+  CHECK(j["J_v"]["norm"].get<double>() == Approx(map_of(j, "J_v").norm().item<double>()));
   CHECK(j["costs"]["passes"] == 3); // the estimate, the difference, and the graph of the backward pass
   CHECK(j["costs"]["backward_passes"] == 1);
   CHECK(holds(read_bytes(r.name.string() + ".svg"), "data:image/png;base64,"));
   CHECK(r.picture().size(3) == 2 * 12 * 26 + 4); // the largest whole number of times that is 320 or less
+
+  const at::Tensor shades = r.picture().sum(1)[0]; // which grows with the magnitude
+  for (const std::int64_t i : {0, 1}) {
+    const auto least = map_of(j, i == 0 ? "J_v" : "J^T_v").argmin().item<std::int64_t>();
+    const at::Tensor map = shades.narrow(1, i * (12 * 26 + 4), 12 * 26);
+    CHECK(map[26 * (least / 12) + 13][26 * (least % 12) + 13].item<double>() == map.min().item<double>());
+  }
+
+  const auto earlier = run(folder, oracle, "jacobian",
+                           {oracle / "picture.png", "--pixel", "3", "4", "--time", "300", "--probe", "0.1",
+                            "--latents", oracle / "studies.safetensors"});
+  INFO(earlier.ended.said);
+  REQUIRE(earlier.ended.status == 0);
+  CHECK(relative_l2(map_of(earlier.trace(), "J_v"), expected(oracle, "studies.safetensors", "J v at 300")) <
+        1e-3);
+}
+
+TEST_CASE("a study looks at the picture in the size asked for, and without one at a sample of the seed") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const latent_model m = loaded(oracle);
+  subject_arguments a;
+  a.picture.size = {48, 32};
+  a.seed = 7;
+  a.steps = 2;
+  const subject what(a);
+  const at::Tensor noise = pushforward::standard_normal(m.latents(1, 48, 32), {7, 0, 0});
+  const at::Tensor clean = m.with_denoiser([&](const auto& denoiser) {
+    return pushforward::sample(noise, pushforward::model(denoiser, m.path()),
+                               pushforward::ddim(m.path(), {.steps = 2}), latent_constraint{},
+                               pushforward::update{pushforward::none{}})
+        .x;
+  });
+  CHECK(relative_l2(what.latent(m), clean) < 1e-6);
+  const auto c = m.path().at(300);
+  CHECK(relative_l2(what.noised(m, clean, 300), c.a * clean + c.s * noise) < 1e-6);
+
+  a.picture.picture = oracle / "picture.png";
+  const at::Tensor image = fitted(image_of(read_picture(a.picture.picture)), fitting::crop, a.picture.size);
+  CHECK(relative_l2(subject(a).latent(m), m.encode(image)) < 1e-6);
+  CHECK(subject(a).name() == "picture.png");
 }
 
 TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written in Python") {
@@ -97,6 +143,30 @@ TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written
   CHECK(j["spectra"][0]["backward_passes"] == 0);
   CHECK(j["spectra"][1]["backward_passes"] == 6);
 
+  // one step of Arnoldi's from noise: the quotient of the start itself
+  const auto quotients = run(folder, oracle, "spectrum",
+                             {oracle / "picture.png", "--times", "600", "300", "--krylov", "1", "--from",
+                              "noise", "--probe", "0.5", "--seed", "3"});
+  INFO(quotients.ended.said);
+  REQUIRE(quotients.ended.status == 0);
+  const latent_model m = loaded(oracle);
+  const at::Tensor clean = m.encode(image_of(read_picture(oracle / "picture.png")));
+  at::Tensor q = pushforward::standard_normal(clean, {3, 0, 1});
+  q = q / q.norm();
+  m.with_denoiser([&](const auto& denoiser) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      const double t = i == 0 ? 600 : 300;
+      pushforward::pass_counts counts;
+      const pushforward::estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>,
+                                   pushforward::variance_preserving>
+          e(pushforward::model(denoiser, m.path()), counts);
+      const auto at = e.evaluate(pushforward::noised(m.path(), clean, t, 3), t);
+      const double quotient = (q * e.jvp(at, q, 0.5)).sum().template item<double>();
+      CHECK(quotients.trace()["spectra"][4 * i]["largest_magnitude"].template get<double>() ==
+            Approx(std::abs(quotient)).epsilon(1e-4));
+    }
+  });
+
   const auto noise = run(folder, oracle, "spectrum",
                          {"--times", "700", "300", "--krylov", "3", "--from", "noise", "--width", "32",
                           "--height", "48", "--sample-steps", "2", "--guidance", "2"});
@@ -112,43 +182,60 @@ TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that 
   if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "convergence",
-                     {oracle / "picture.png", "--steps", "3", "--c", "0.5", "3", "1e30", "--krylov", "4"});
+                     {oracle / "picture.png", "--steps", "3", "--c", "0.5", "3", "1e30", "--krylov", "4",
+                      "--seed", "5", "--lr", "0.4", "--K", "2", "--probe", "0.01", "--known", "upper"});
   INFO(r.ended.said);
   REQUIRE(r.ended.status == 0);
   const auto runs = r.trace()["runs"];
   REQUIRE(runs.size() == 4);
 
   // the same task by the library's own loop
-  model_arguments a;
-  a.checkpoint = oracle / "checkpoint";
-  const latent_model m(a, [](const std::string&) {});
+  const latent_model m = loaded(oracle);
   const at::Tensor target = m.encode(image_of(read_picture(oracle / "picture.png")));
   at::Tensor mask = at::ones_like(target);
-  mask.narrow(3, 6, 6).zero_();
+  mask.narrow(2, 4, 4).zero_();
   const pushforward::masked<at::Tensor> constraint(target, mask);
   run_arguments sampling;
   sampling.steps = 3;
   const auto compare = [&](const json& found, const auto& rule, double first_factor) {
     const auto result = m.with_denoiser([&](const auto& denoiser) {
-      return pushforward::sample(pushforward::standard_normal(at::zeros_like(target), {}),
+      return pushforward::sample(pushforward::standard_normal(at::zeros_like(target), {5, 0, 0}),
                                  pushforward::model(denoiser, m.path()), sampler_of(m, sampling), constraint,
-                                 pushforward::update{pushforward::inexact_newton{}, rule, 3});
+                                 pushforward::update{pushforward::inexact_newton{.probe = 0.01}, rule, 2},
+                                 {.seed = 5});
     });
     REQUIRE(found["residual"].size() == result.trace.size() + 1);
     for (std::size_t i = 0; i < result.trace.size(); ++i) {
-      const double residual = std::sqrt(2.0 * result.trace[i].loss[0] / (4.0 * 8.0 * 6.0));
+      const double residual = std::sqrt(2.0 * result.trace[i].loss[0] / (4.0 * 4.0 * 12.0));
       CHECK(std::abs(found["residual"][i].get<double>() / residual - 1.0) < 1e-6);
     }
+    const double last = pushforward::tensor_traits<at::Tensor>::values(constraint(result.x).loss).front();
+    CHECK(std::abs(found["residual"].back().get<double>() / std::sqrt(2.0 * last / (4.0 * 4.0 * 12.0)) -
+                   1.0) < 1e-6);
     CHECK(found["costs"]["passes"] == result.passes.forward);
     CHECK(found["ending"] == "completed");
     CHECK(found["rule"].value("leading_factor", 0.0) == first_factor);
   };
-  compare(runs[0], pushforward::infinity_norm{pushforward::constant_rate(0.5)}, 0.0);
-  compare(runs[1], pushforward::spectral{.c = 0.5, .krylov = 4}, 0.5);
+  compare(runs[0], pushforward::infinity_norm{pushforward::constant_rate(0.4)}, 0.0);
+  compare(runs[1], pushforward::spectral{.c = 0.5, .krylov = 4, .probe = 0.01}, 0.5);
   CHECK(runs[1]["largest_magnitude_at_each_step"].size() == 3);
+  const double largest = m.with_denoiser([&](const auto& denoiser) {
+    pushforward::pass_counts counts;
+    const pushforward::estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>,
+                                 pushforward::variance_preserving>
+        e(pushforward::model(denoiser, m.path()), counts);
+    const auto at = e.evaluate(pushforward::standard_normal(target, {5, 0, 0}), 1000);
+    return pushforward::arnoldi<at::Tensor>([&](const at::Tensor& v) { return e.jvp(at, v, 0.01); }, at.x0, 4)
+        .front()
+        .spectral_radius();
+  });
+  CHECK(runs[1]["largest_magnitude_at_each_step"][0].get<double>() == Approx(largest).epsilon(1e-4));
+  CHECK(runs[3]["costs"]["passes"] > 0);
+  CHECK(r.trace()["settings"]["width"] == 96);
+  CHECK(r.trace()["settings"]["height"] == 64);
 
   CHECK(runs[2]["rule"]["leading_factor"] == 2.0);
-  CHECK(runs[2]["residual"][9].get<double>() > runs[2]["residual"][0].get<double>());
+  CHECK(runs[2]["residual"][6].get<double>() > runs[2]["residual"][0].get<double>());
   CHECK(holds(runs[3]["ending"].get<std::string>(), "diverged in step 1"));
   CHECK(runs[3]["residual"].back().is_null());
   CHECK(holds(r.ended.said, "diverged in step 1"));
@@ -162,6 +249,7 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
   const scratch_folder folder;
   const std::string picture = oracle / "picture.png", clip = oracle / "clip";
   write_bytes(folder / "text.png", "no picture");
+  pushforward::libtorch::write_tensors(folder / "nan.safetensors", {{"start", at::full({1, 4, 8, 12}, NAN)}});
   struct bad {
     std::string program;
     words arguments;
@@ -176,6 +264,11 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
            {"style", {picture}, "--clip"},
            {"jacobian", {picture}, "24 26"},
            {"jacobian", {picture, "--pixel", "-1", "0"}, "-1"},
+           {"jacobian", {picture, "--pixel", "8", "0"}, "outside the latent of 8 x 12"},
+           {"jacobian", {picture, "--pixel", "0", "12"}, "outside the latent of 8 x 12"},
+           {"jacobian",
+            {picture, "--pixel", "3", "4", "--latents", folder / "nan.safetensors"},
+            "is not finite"},
            {"jacobian", {picture, "--pixel", "0", "0", "--time", "1001"}, "1001"},
            {"jacobian", {folder / "text.png"}, "neither a JPEG nor a PNG"},
            {"jacobian",
