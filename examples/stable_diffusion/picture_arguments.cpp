@@ -9,10 +9,6 @@ std::optional<picture_size> picture_arguments::asked_size() const {
   return size;
 }
 
-at::Tensor picture_arguments::read(std::int64_t multiple) const {
-  return fitted(image_of(read_picture(picture)), how, asked_size(), multiple);
-}
-
 void add_picture_options(CLI::App& app, picture_arguments& a, const std::string& what) {
   const std::string group = "Picture";
   app.add_option("picture", a.picture, what + ", JPEG or PNG")->required()->group(group);

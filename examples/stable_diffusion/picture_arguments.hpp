@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -19,9 +18,6 @@ struct picture_arguments {
   fitting how = fitting::crop;
 
   std::optional<picture_size> asked_size() const;
-  /// The picture [1, 3, H, W] in [-1, 1] with sides that are multiples of `multiple`.
-  /// \throws pushforward::bad_file, pushforward::bad_option
-  at::Tensor read(std::int64_t multiple) const;
 };
 
 /// The picture itself (without dashes), --width, --height, --fit.
