@@ -29,11 +29,11 @@ at::Tensor drawn_mask(const mask_arguments& a, const picture_size& s) {
   return mask;
 }
 
-/// A mask brought to a size: known is a pixel in which none of the others has a share. Cubic weights are in
-/// part negative, and take the mean of a mask above 1 as well as below; halved it is not cut off at 1.
+/// A mask brought to a size: known is a pixel in which none that is filled in has a share, which may be
+/// negative, as cubic weights are in part.
 at::Tensor fitted_mask(const at::Tensor& mask, fitting how, const std::optional<picture_size>& size,
                        std::int64_t multiple) {
-  return (fitted(0.5 * mask, how, size, multiple) - 0.5).abs().le(0.0005).to(at::kFloat);
+  return fitted(1.0 - mask, how, size, multiple).abs().le(0.001).to(at::kFloat);
 }
 
 } // namespace

@@ -15,6 +15,16 @@
 
 using namespace testing_support;
 
+namespace {
+
+template <class Denoiser>
+auto estimator_of(const latent_model& m, const Denoiser& denoiser, pushforward::pass_counts& counts) {
+  return pushforward::estimator<at::Tensor, Denoiser, pushforward::variance_preserving>(
+      pushforward::model(denoiser, m.path()), counts);
+}
+
+} // namespace
+
 TEST_CASE("style ends at the latents of the method written in Python, and the trace counts CLIP's passes") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
@@ -157,9 +167,7 @@ TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written
     for (std::size_t i = 0; i < 2; ++i) {
       const double t = i == 0 ? 600 : 300;
       pushforward::pass_counts counts;
-      const pushforward::estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>,
-                                   pushforward::variance_preserving>
-          e(pushforward::model(denoiser, m.path()), counts);
+      const auto e = estimator_of(m, denoiser, counts);
       const auto at = e.evaluate(pushforward::noised(m.path(), clean, t, 3), t);
       const double quotient = (q * e.jvp(at, q, 0.5)).sum().template item<double>();
       CHECK(quotients.trace()["spectra"][4 * i]["largest_magnitude"].template get<double>() ==
@@ -221,9 +229,7 @@ TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that 
   CHECK(runs[1]["largest_magnitude_at_each_step"].size() == 3);
   const double largest = m.with_denoiser([&](const auto& denoiser) {
     pushforward::pass_counts counts;
-    const pushforward::estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>,
-                                 pushforward::variance_preserving>
-        e(pushforward::model(denoiser, m.path()), counts);
+    const auto e = estimator_of(m, denoiser, counts);
     const auto at = e.evaluate(pushforward::standard_normal(target, {5, 0, 0}), 1000);
     return pushforward::arnoldi<at::Tensor>([&](const at::Tensor& v) { return e.jvp(at, v, 0.01); }, at.x0, 4)
         .front()

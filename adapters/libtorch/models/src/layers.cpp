@@ -36,9 +36,10 @@ bool there(const char* name) { return c10::Dispatcher::singleton().findSchema({n
 
 /// What libtorch says of this CPU, if it has that question.
 std::optional<bool> says(const char* name) {
-  if (!there(name)) return {};
+  const auto op = c10::Dispatcher::singleton().findSchema({name, ""});
+  if (!op) return {};
   c10::Stack stack;
-  c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(&stack);
+  op->callBoxed(&stack);
   return stack.at(0).toBool();
 }
 
@@ -126,7 +127,7 @@ at::Tensor kept_weight::plain() const {
   return weight;
 }
 
-template <class Pack> at::Tensor kept_weight::packed(Pack pack) const {
+at::Tensor kept_weight::packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const {
   const std::lock_guard lock(state_->mutex);
   auto& weight = state_->weight;
   if (!weight.is_mkldnn()) weight = pack(weight);

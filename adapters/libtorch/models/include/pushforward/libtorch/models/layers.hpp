@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,7 +25,7 @@ public:
   std::int64_t size(std::int64_t axis) const;
   at::Tensor plain() const;
   /// pack(plain) gives it in oneDNN's layout.
-  template <class Pack> at::Tensor packed(Pack pack) const;
+  at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const;
 
 private:
   struct state;
