@@ -1,6 +1,5 @@
 #include "model.hpp"
 
-#include "weights.hpp"
 
 #include <pushforward/samplers/ddim.hpp>
 #include <pushforward/samplers/rectified_flow_euler.hpp>

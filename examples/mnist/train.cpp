@@ -4,7 +4,6 @@
 #include "data.hpp"
 #include "networks.hpp"
 #include "samples.hpp"
-#include "weights.hpp"
 
 #include <pushforward/error.hpp>
 

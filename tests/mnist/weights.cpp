@@ -4,7 +4,6 @@
 #include <support/scratch_folder.hpp>
 
 #include <networks.hpp>
-#include <weights.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/safetensors.hpp>

@@ -1,5 +1,6 @@
-#include "weights.hpp"
+#include "parameters.hpp"
 
+#include <pushforward/error.hpp>
 #include <pushforward/libtorch/safetensors.hpp>
 
 #include <ATen/ATen.h>
@@ -7,11 +8,32 @@
 
 #include <cmath>
 #include <sstream>
+#include <stdexcept>
 #include <system_error>
 
-namespace mnist {
+namespace examples {
 
 using pushforward::bad_file;
+
+void parameters::add(const std::string& name, at::Tensor value) {
+  if (!index_.emplace(name, all_.size()).second)
+    throw std::logic_error("parameter " + name + " is there already");
+  all_.emplace_back(name, std::move(value));
+}
+
+bool parameters::contains(const std::string& name) const { return index_.count(name) != 0; }
+
+const at::Tensor& parameters::operator[](const std::string& name) const {
+  const auto found = index_.find(name);
+  if (found == index_.end()) throw std::logic_error("no parameter " + name);
+  return all_[found->second].second;
+}
+
+std::int64_t parameters::count() const {
+  std::int64_t n = 0;
+  for (const auto& [key, value] : all_) n += value.numel();
+  return n;
+}
 
 void read_weights(const std::filesystem::path& path, parameters& weights) {
   const c10::NoGradGuard no_grad;
@@ -46,4 +68,4 @@ void write_weights(const std::filesystem::path& path, const parameters& weights,
   pushforward::libtorch::write_tensors(path, tensors, metadata);
 }
 
-} // namespace mnist
+} // namespace examples
