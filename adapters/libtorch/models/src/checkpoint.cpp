@@ -325,8 +325,10 @@ public:
         else if (word == "sample")
           say(prediction_type::sample, key);
         else
-          throw bad_file(file.name() + ": its metadata " + key + " is \"" + word.substr(0, 50) +
-                         "\", which is none of epsilon, sample, v: only Stable Diffusion 1.x and 2.x are "
+          throw bad_file(file.name() + ": its metadata " + key + " is " +
+                         nlohmann::json(word.substr(0, 50))
+                             .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) +
+                         ", which is none of epsilon, sample, v: only Stable Diffusion 1.x and 2.x are "
                          "supported");
       }
     if (there("v_pred")) say(prediction_type::v, "v_pred");
