@@ -13,6 +13,8 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/samplers/ddim.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <cmath>
 #include <functional>
 
