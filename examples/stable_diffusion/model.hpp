@@ -34,7 +34,8 @@ struct part_placement {
 
 struct model_arguments {
   std::filesystem::path checkpoint;
-  std::filesystem::path vae;       ///< in place of the checkpoint's; empty: the checkpoint's
+  std::filesystem::path
+      vae; ///< in place of the checkpoint's, which may then be missing; empty: the checkpoint's
   std::filesystem::path tokenizer; ///< for single files, which hold none
   std::string variant;
   std::optional<pushforward::prediction_type> prediction{};
@@ -53,15 +54,15 @@ void add_model_options(CLI::App& app, model_arguments& a);
 c10::Device device_named(const std::string& name);
 /// "float32", "bfloat16" or "float16".
 std::string to_string(c10::ScalarType type);
-/// How the two types of a decoder and its encoder are told from the files of a folder: AutoencoderKL or
-/// AutoencoderTiny as `diffusers` writes them, or the pair encoder.safetensors and decoder.safetensors of
-/// TAESD's family. \throws pushforward::bad_file
+/// A decoder with its encoder.
 struct autoencoder {
   pushforward::libtorch::differentiable_decoder maps;
   std::int64_t scale;    ///< pixels of a side to one of the latent's
   std::int64_t channels; ///< of the latent
 };
-autoencoder read_autoencoder(const std::filesystem::path& folder, const part_placement& where);
+/// What `open_autoencoder` takes, or a folder with the pair encoder.safetensors and decoder.safetensors of
+/// TAESD's family. \throws pushforward::bad_file
+autoencoder read_autoencoder(const std::filesystem::path& path, const part_placement& where);
 
 /// \throws pushforward::bad_option where `bytes` are more than the memory that is free, with what to do
 void require_memory(double bytes, double available, const std::string& what);
