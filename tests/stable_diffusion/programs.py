@@ -165,7 +165,7 @@ with torch.no_grad():
 clip = randomize(CLIPVisionModel(CLIPVisionConfig(
     hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)))
 clip.save_pretrained(out / "clip")
-Image.fromarray(picture[:32, -32:]).save(out / "style.png")
+Image.fromarray(picture[:56, -76:]).save(out / "style.png")
 
 
 def gram(images):
@@ -220,7 +220,8 @@ def largest_magnitude(apply, start, n):
 
 
 with torch.no_grad():
-    style = gram(torch.from_numpy(picture[:32, -32:].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1)
+    square = torch.from_numpy(picture[:56, -66:-10].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
+    style = gram(resize(square, 32, 32))
     save(out / "style.safetensors", {
         "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
     x, earlier = at_time(600), at_time(300)
