@@ -302,10 +302,7 @@ int main(int argc, char** argv) {
   app.add_option("--K", a.run.update.iterations, "inner iterations a time step")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--probe", a.run.update.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
+  examples::add_probe_option(app, a.run.update.probe)->group(group);
   app.add_option("--steps", a.run.steps, "time steps")->capture_default_str()->group(group);
   app.add_option("--eta", a.run.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
       ->group(group);

@@ -6,6 +6,7 @@
 #include <common/command_line.hpp>
 #include <common/spectrum.hpp>
 
+#include <common/updates.hpp>
 #include <pushforward/estimate.hpp>
 
 #include <ATen/ATen.h>
@@ -90,11 +91,8 @@ int main(int argc, char** argv) {
   examples::add_choice<start_kind>(app, "--from", a.from,
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
                                    "where Arnoldi starts", group);
-  app.add_option("--probe", a.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg and .json")
+  examples::add_probe_option(app, a.probe)->group(group);
+  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);

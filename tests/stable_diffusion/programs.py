@@ -66,8 +66,8 @@ def contexts(prompt):
     return text(ids).last_hidden_state
 
 
-def clean(x, t, branches, guidance):
-    o = [unet(x, torch.tensor([float(t - 1)]), c.expand(len(x), -1, -1)).sample for c in branches]
+def clean(x, t, branches, guidance, offset=-1):
+    o = [unet(x, torch.tensor([float(t + offset)]), c.expand(len(x), -1, -1)).sample for c in branches]
     o = o[0] if len(o) == 1 else o[1] + guidance * (o[0] - o[1])
     return (x - (1 - abar[t]).sqrt().float() * o) / abar[t].sqrt().float()
 
@@ -76,19 +76,20 @@ def per_sample(v):
     return v.abs().amax((1, 2, 3), keepdim=True)
 
 
-def loop(x, error, K, lr, branches, guidance=1.0):
-    """Deterministic DDIM; lr goes linearly from the first to the last."""
+def loop(x, error, K, lr, branches, guidance=1.0, reference=False):
+    """Deterministic DDIM; lr goes linearly from the first to the last. With the reference's probe and time, or ours."""
+    offset = 0 if reference else -1
     for i in range(STEPS):
         t, next_t = (round(1000 * (STEPS - j) / STEPS) for j in (i, i + 1))
-        x0 = clean(x, t, branches, guidance)
-        probe = max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[t]) / abar[t]).sqrt()))
+        x0 = clean(x, t, branches, guidance, offset)
+        probe = 0.005 if reference else max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[t]) / abar[t]).sqrt()))
         for k in range(K):
             e = error(x0)
             h = probe / per_sample(e)
-            d = (clean(x + h * e, t, branches, guidance) - x0) / h
+            d = (clean(x + h * e, t, branches, guidance, offset) - x0) / h
             rate = lr[0] + (lr[1] - lr[0]) * k / (K - 1)
             x = x + rate * d / per_sample(d)
-            x0 = clean(x, t, branches, guidance)
+            x0 = clean(x, t, branches, guidance, offset)
         eps = (x - abar[t].sqrt().float() * x0) / (1 - abar[t]).sqrt().float()
         x = abar[next_t].sqrt().float() * x0 + (1 - abar[next_t]).sqrt().float() * eps
     return x
@@ -128,6 +129,7 @@ with torch.no_grad():
     save(out / "inpaint.safetensors", {
         "start": noise,
         "plain": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
+        "reference": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")], reference=True),
         "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)})
 
 small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
