@@ -230,9 +230,16 @@ with torch.no_grad():
     v = torch.zeros_like(x)
     v[:, :, 3, 4] = 1.0
     forward, backward = estimate(x + v) - estimate(x), vjp(v)
+    # for each channel a v of its own: J v by a difference, and row (v) of the dense Jacobian, which is J^T v
+    one_hot = v * torch.eye(4).view(4, 4, 1, 1)
+    columns = torch.cat([estimate(x + u) - estimate(x) for u in one_hot.split(1)])
+    with torch.enable_grad():
+        rows = torch.autograd.functional.jacobian(lambda point: estimate(point)[0, :, 3, 4], x)[:, 0]
     operators = [jvp, vjp, lambda u: (jvp(u) + vjp(u)) / 2, lambda u: (jvp(u) - vjp(u)) / 2]
     save(out / "studies.safetensors", {
         "start": noise, "J v at 300": ((estimate(earlier + 0.1 * v, 300) - estimate(earlier, 300)) / 0.1).norm(dim=1),
         "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
+        "log J v": columns.square().sum(0).sqrt().log().mean(0), "log J^T v": rows.square().sum(0).sqrt().log().mean(0),
+        "cosine of one-hot": (columns * rows).sum() / (columns.norm() * rows.norm()),
         "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
         "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})
