@@ -2,6 +2,12 @@
 
 #include "command_line.hpp"
 
+#include <pushforward/estimate.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
 namespace examples {
 
 namespace {
@@ -46,15 +52,37 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
   app.add_option("--lr-last", o.lr_last, "rate of the last one; linear in between")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--probe", o.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->group(group);
+  add_probe_option(app, o.probe)->group(group);
   app.add_option("--cutoff", o.cutoff, "of exact_newton, on singular values")
       ->capture_default_str()
       ->group(group);
   app.add_option("--tolerance", o.tolerance, "loss at which a " + sample + " is left alone; negative: never")
       ->capture_default_str()
       ->group(group);
+}
+
+CLI::Option* add_probe_option(CLI::App& app, double& probe) {
+  const std::string name = "--probe";
+  char standard[32] = "automatic";
+  if (probe > 0.0) std::snprintf(standard, sizeof standard, "%g", probe);
+  const auto take = [&probe, name](const std::string& word) {
+    double value = word == "reference" ? pushforward::reference_probe : 0.0;
+    if (word != "reference" && word != "automatic") {
+      const char* end = word.data() + word.size();
+      const auto [rest, fault] = std::from_chars(word.data(), end, value);
+      if (rest != end || fault != std::errc{} || !(std::isfinite(value) && value >= 0.0))
+        throw CLI::ValidationError(name,
+                                   word + " is not automatic, reference, or a number from 0 (automatic)");
+    }
+    probe = value;
+  };
+  return app
+      .add_option_function<std::string>(
+          name, take,
+          "of the forward differences, in units of x_t: automatic (0.005, more for half types and where an "
+          "epsilon prediction is amplified, near noise), reference (0.005, as the published code), or a "
+          "number")
+      ->type_name("PROBE [" + std::string(standard) + "]");
 }
 
 nlohmann::ordered_json passes_of(const pushforward::pass_counts& p) {

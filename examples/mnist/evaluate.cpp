@@ -281,8 +281,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--rates", r.rates, "first:last rates of the infinity norm, all that are to be tried")
       ->capture_default_str();
-  app.add_option("--probe", r.base.steering.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str();
+  examples::add_probe_option(app, r.base.steering.probe);
   app.add_option("--digits", r.digits, "how many digits")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--batch", r.base.batch, "digits at once")
       ->capture_default_str()

@@ -9,6 +9,7 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/raster.hpp>
 #include <common/report.hpp>
 #include <common/usage.hpp>
 
@@ -121,7 +122,7 @@ public:
     std::fflush(stdout);
   }
 
-  /// OUT.svg, OUT.json and OUT.html.
+  /// OUT.svg, OUT.png, OUT.json and OUT.html.
   void write(const at::Tensor& image) const {
     const auto named = [&](const char* end) { return std::filesystem::path(a_.run.out.string() + end); };
     const std::string plot = examples::curve_plot("Step-size rules of inexact Newton",
@@ -144,7 +145,7 @@ public:
                                               {"runs", runs}}
                                                  .dump(1, ' ', false, json::error_handler_t::replace) +
                                              "\n");
-    examples::write_text(named(".svg"), plot);
+    examples::write_drawing(a_.run.out, plot);
 
     examples::report page;
     page.title = "Convergence of step-size rules";
@@ -165,8 +166,8 @@ public:
     for (auto& row : rows_of(m_.facts())) page.settings.push_back(std::move(row));
     if (examples::interrupted()) page.note = "stopped by the user";
     examples::write_text(named(".html"), examples::html_of(page));
-    std::cout << "wrote " << named(".svg").string() << ' ' << named(".json").string() << ' '
-              << named(".html").string() << '\n';
+    std::cout << "wrote " << named(".svg").string() << ' ' << named(".png").string() << ' '
+              << named(".json").string() << ' ' << named(".html").string() << '\n';
   }
 
 private:
@@ -250,6 +251,7 @@ private:
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
   infinity_norm{constant_rate(a.run.update.lr)}.check();
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
@@ -273,7 +275,7 @@ int main(int argc, char** argv) {
       "or 2.x model:\n"
       "the infinity norm beside \u03bb = c/\u03bc\u00b2, \u03bc the largest magnitude of an eigenvalue "
       "of J at each time step\n"
-      "(Arnoldi). Writes the error curves (SVG), a report (HTML) and the numbers (JSON).",
+      "(Arnoldi). Writes the error curves (SVG, PNG), a report (HTML) and the numbers (JSON).",
       "pushforward_convergence"};
   app.footer("Examples:\n"
              "  pushforward_convergence --model stable-diffusion-v1-5 --width 512 --height 512 photo.jpg\n"
@@ -302,15 +304,12 @@ int main(int argc, char** argv) {
   app.add_option("--K", a.run.update.iterations, "inner iterations a time step")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--probe", a.run.update.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
+  examples::add_probe_option(app, a.run.update.probe)->group(group);
   app.add_option("--steps", a.run.steps, "time steps")->capture_default_str()->group(group);
   app.add_option("--eta", a.run.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
       ->group(group);
   app.add_option("--seed", a.run.seed, "of all noise")->capture_default_str()->group(group);
-  app.add_option("--out", a.run.out, "writes this name with .svg, .json and .html")
+  app.add_option("--out", a.run.out, "writes this name with .svg, .png, .json and .html")
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);

@@ -228,6 +228,12 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "lists the devices and ends")
       ->trigger_on_parse()
       ->group(group);
+  examples::add_choice<time_convention>(
+      app, "--time-convention", a.time,
+      {{"usual", time_convention::usual}, {"reference", time_convention::reference}},
+      "what the UNet is fed at time t; usual: t - 1, as it was trained; reference: t, as the published "
+      "notebooks",
+      group);
   const std::string prompt = "Prompt";
   app.add_option("--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
   app.add_option("--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
@@ -257,7 +263,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   const c10::NoGradGuard no_grad;
   const auto c =
       models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
-  path_ = c.path;
+  path_ = a.time == time_convention::reference ? c.path.with_time_offset(0.0) : c.path;
   const auto tokenizer = tokenizer_of(c, a);
   const auto where = placement_of(a.unet, a.unet.device);
   const double scale =
@@ -297,6 +303,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
             {"prompt", a.prompt},
             {"negative_prompt", a.negative_prompt},
             {"guidance", scale},
+            {"time_convention", a.time == time_convention::reference ? "reference" : "usual"},
             {"device", a.unet.device},
             {"dtype", to_string(where.type)},
             {"vae_dtype", to_string(vae.type)},

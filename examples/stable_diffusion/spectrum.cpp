@@ -4,7 +4,9 @@
 #include "subject.hpp"
 
 #include <common/command_line.hpp>
+#include <common/raster.hpp>
 #include <common/spectrum.hpp>
+#include <common/updates.hpp>
 
 #include <pushforward/estimate.hpp>
 
@@ -31,6 +33,7 @@ struct arguments {
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
   const subject what(a.subject);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   for (const double t : a.times) m.path().at(t);
@@ -65,9 +68,9 @@ int run(const arguments& a) {
 int main(int argc, char** argv) {
   CLI::App app{"Eigenvalues of largest magnitude of J = d x0 / d x_t of a Stable Diffusion 1.x or 2.x model, "
                "of J^T, and\n"
-               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG) and all "
-               "eigenvalues\n"
-               "(JSON).",
+               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG, PNG) "
+               "and all\n"
+               "eigenvalues (JSON).",
                "pushforward_spectrum"};
   app.footer(
       "Examples:\n"
@@ -90,11 +93,8 @@ int main(int argc, char** argv) {
   examples::add_choice<start_kind>(app, "--from", a.from,
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
                                    "where Arnoldi starts", group);
-  app.add_option("--probe", a.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg and .json")
+  examples::add_probe_option(app, a.probe)->group(group);
+  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);

@@ -11,6 +11,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <iostream>
 
 namespace {
@@ -37,9 +38,10 @@ int style(const arguments& a) {
   if (a.content.empty() && a.run.start < 1.0)
     throw bad_option("a start below 1 is from a picture: pass it as --content");
   const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
-  const std::int64_t side = clip.config().image_size;
-  const at::Tensor reference = fitted(original, a.how, picture_size{side, side}, 1);
-  const style_constraint constraint(clip, a.block, reference.to(device_named(a.model.unet.device)));
+  const std::int64_t side = std::min(original.size(2), original.size(3));
+  const at::Tensor square =
+      a.how == fitting::crop ? fitted(original, a.how, picture_size{side, side}, 1) : original;
+  const style_constraint constraint(clip, a.block, square.to(device_named(a.model.unet.device)));
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
 
   task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
@@ -56,7 +58,7 @@ int style(const arguments& a) {
 
   const auto s = steer(m, t, a.run);
   findings f;
-  f.inputs = {{"style", picture_of(reference)}};
+  f.inputs = {{"style", picture_of(constraint.picture())}};
   if (content.defined()) f.inputs.push_back({"content", picture_of(content)});
   for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
   f.costs = {{"CLIP_passes", constraint.passes().forward},

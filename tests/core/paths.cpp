@@ -57,6 +57,8 @@ TEST_CASE("the scaled linear path squares a line between roots, and feeds the in
   CHECK(p.alpha_bar(1000.0) == Approx(0.00466).epsilon(1e-3)); // as Stable Diffusion's scheduler has it
   CHECK(p.model_time(1000.0) == 999.0);
   CHECK(p.model_time(1.0) == 0.0);
+  CHECK(p.with_time_offset(0.0).model_time(1.0) == 1.0);
+  CHECK(p.with_time_offset(0.0).alpha_bar(700.0) == p.alpha_bar(700.0));
 }
 
 TEST_CASE("the cosine path is the squared cosine until its betas are clipped") {

@@ -80,6 +80,9 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"superres", {"--first", "1000000"}, "1000000"},
       {"directions", {"--pixel", "40", "3"}, "pixel"},
       {"directions", {"--model", "latent_ddpm"}, "pixel models"},
+      {"directions", {"--cutoff", "0.5", "1"}, "cut-off"},
+      {"inpaint", {"--probe", "small"}, "--probe: small is not automatic, reference"},
+      {"evaluate", {"--probe", "-0.1"}, "--probe: -0.1 is not automatic, reference"},
       {"spectrum", {"--times", "2000"}, "2000"},
       {"evaluate", {"--rates", "quick"}, "quick"},
       {"evaluate", {"--tasks", "colour"}, "colour"},
@@ -219,9 +222,9 @@ TEST_CASE("directions: a step along each of the three whitens the pixel of the e
   REQUIRE(r.status == 0);
   const json j = json::parse(read_bytes(folder / "three.json"));
   CHECK(j["completed"] == true);
-  CHECK(j["passes"] == 1 + 1 + 1 + 1024 + 3); // the estimate, J e, J^T e, the dense J, each step
+  CHECK(j["passes"] == 1 + 1 + 1 + 1024 + 4); // the estimate, J e, J^T e, the dense J, each step
   CHECK(j["backward_passes"] == 1);
-  const std::vector<std::string> names{"J e", "J^-1 e", "J^T e"};
+  const std::vector<std::string> names{"J e", "J^-1 e", "J^-1 e", "J^T e"};
   REQUIRE(j["directions"].size() == names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const json& d = j["directions"][i];
@@ -229,13 +232,28 @@ TEST_CASE("directions: a step along each of the three whitens the pixel of the e
     CHECK(d["change_at_the_pixel"].get<double>() > 0.1);
   }
   // an exact denoiser's J is symmetric, and with little noise this one's nearly so
-  CHECK(j["directions"][2]["cosine_with_J_e"].get<double>() > 0.95);
+  CHECK(j["directions"][3]["cosine_with_J_e"].get<double>() > 0.95);
   const auto sigma = j["singular_values"].get<std::vector<double>>();
   REQUIRE(sigma.size() == 1024);
   CHECK(std::is_sorted(sigma.rbegin(), sigma.rend()));
   CHECK(sigma.front() > 1.0);
   CHECK(sigma.back() >= 0.0);
   CHECK(holds(read_bytes(folder / "three.svg"), "J^-1 e"));
+  const auto drawn = mnist::read_png(folder / "three.png", 3);
+  CHECK(drawn.height == 96 + 4 * (5 * 32 + 34) + 30);
+  CHECK(holds(read_bytes(folder / "three.svg"), "height=\"" + std::to_string(drawn.height) + "\""));
+
+  // what each cut-off keeps: counted from the singular values, and told
+  const std::vector<double> cutoffs{0.5, 0.1};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const json& d = j["directions"][1 + i];
+    const auto kept =
+        std::count_if(sigma.begin(), sigma.end(), [&](double s) { return s > cutoffs[i] * sigma.front(); });
+    CHECK(d["cutoff"] == cutoffs[i]);
+    CHECK(d["singular_values_kept"] == kept);
+    CHECK(holds(r.said, " keeps " + std::to_string(kept) + " of 1024 singular values"));
+  }
+  CHECK(j["directions"][1]["singular_values_kept"] < j["directions"][2]["singular_values_kept"]);
 }
 
 TEST_CASE("directions after Ctrl-C are those that need no dense Jacobian") {
@@ -275,6 +293,37 @@ TEST_CASE("spectrum: J and J^T share their largest eigenvalue; one half's are re
   for (const auto& value : of["(J - J^T)/2"]["eigenvalues"])
     CHECK(std::abs(value[0].get<double>()) < 0.05 * largest("(J - J^T)/2"));
   CHECK(holds(read_bytes(folder / "s.svg"), "<svg"));
+  const auto drawn = mnist::read_png(folder / "s.png", 3);
+  CHECK(drawn.width == 720);
+  CHECK(drawn.height == 420);
+}
+
+TEST_CASE("the reference's probe is 0.005, where an epsilon prediction's own is larger near noise") {
+  const scratch_folder folder;
+  const auto loss_after = [&](const std::vector<std::string>& probe) {
+    std::vector<std::string> arguments{"--steps", "2", "--K", "2", "--out", (folder / "run").string()};
+    arguments.insert(arguments.end(), probe.begin(), probe.end());
+    const auto r = run(folder, "inpaint", arguments);
+    INFO(r.said);
+    REQUIRE(r.status == 0);
+    return json::parse(read_bytes(folder / "run.json"))["iterations"][3]["loss"][0].get<double>();
+  };
+  CHECK(loss_after({"--probe", "reference"}) == loss_after({"--probe", "0.005"}));
+  CHECK(loss_after({"--probe", "reference"}) != loss_after({}));
+  CHECK(loss_after({"--probe", "automatic"}) == loss_after({}));
+}
+
+TEST_CASE("without a font directions and spectrum say so at once, and leave no file") {
+  const scratch_folder folder;
+  const no_fonts bare;
+  for (const std::string program : {"directions", "spectrum"}) {
+    const auto r = run(folder, program, {"--out", (folder / "out").string()});
+    INFO(r.said);
+    CHECK(r.status == 2);
+    CHECK(holds(r.said, "fonts-dejavu-core"));
+    for (const char* end : {".svg", ".png", ".json"})
+      CHECK(!fs::exists(folder.path() / ("out" + std::string(end))));
+  }
 }
 
 TEST_CASE("a digit on a picture of one's own is taken, dark on light too") {

@@ -7,6 +7,7 @@
 #include <common/animation.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/raster.hpp>
 #include <common/report.hpp>
 
 #include <pushforward/error.hpp>
@@ -171,6 +172,45 @@ TEST_CASE("a logarithmic plot has a decade's height for a decade") {
   CHECK(heights[1] - heights[0] == Approx(heights[2] - heights[1]).epsilon(1e-3));
   CHECK(heights[3] - heights[2] == Approx(heights[2] - heights[1]).epsilon(1e-3)); // 0 on the lower edge
   CHECK(heights[0] < heights[1]);
+}
+
+TEST_CASE("a drawing's picture is of its size, and holds its pictures to the pixel and its words in a font") {
+  const auto with = [](const std::string& words) {
+    drawing page(200.0, 101.5, "a label");
+    page.image(20, 30, sloped(3, 1));
+    page.image(20, 60, sloped(1, 2));
+    page.text(80, 50, words, 13);
+    page.line({{80, 80}, {120, 80}}, "#d55e00", 4.0);
+    return rasterised(page.svg());
+  };
+  const auto p = with("\u03bb J\u1d40 v");
+  REQUIRE(p.width == 200);
+  REQUIRE(p.height == 102);
+  REQUIRE(p.channels == 3);
+  const picture colour = sloped(3, 1), grey = sloped(1, 2);
+  std::size_t other = 0;
+  for (std::size_t y = 0; y < colour.height; ++y)
+    for (std::size_t x = 0; x < colour.width; ++x)
+      for (std::size_t c = 0; c < 3; ++c) {
+        if (p.at(30 + y, 20 + x)[c] != colour.at(y, x)[c]) ++other;
+        if (p.at(60 + y, 20 + x)[c] != *grey.at(y, x)) ++other;
+      }
+  CHECK(other == 0);
+  CHECK(std::vector<int>(p.at(80, 100), p.at(80, 100) + 3) == std::vector<int>{0xd5, 0x5e, 0x00});
+  CHECK(std::vector<int>(p.at(5, 5), p.at(5, 5) + 3) == std::vector<int>{255, 255, 255});
+
+  std::size_t dark = 0;
+  for (std::size_t y = 36; y < 56; ++y)
+    for (std::size_t x = 80; x < 180; ++x) dark += *p.at(y, x) < 64 ? 1 : 0;
+  CHECK(dark > 10);
+  CHECK(with("abc").pixels != with("xyz").pixels); // as the boxes of missing letters are not
+}
+
+TEST_CASE("what is no drawing is refused") {
+  CHECK_THROWS_WITH(rasterised("no drawing"), contains_text("cannot be made a PNG"));
+  const scratch_folder folder;
+  CHECK_THROWS_AS(write_drawing(folder / "out", "<svg"), pushforward::error);
+  CHECK(folder.size() == 0);
 }
 
 TEST_CASE("an animation is a PNG of its first frame to programs that know no animations") {

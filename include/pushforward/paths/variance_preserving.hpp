@@ -81,6 +81,13 @@ public:
 
   double model_time(double t) const noexcept { return t + time_offset_; }
 
+  /// The same path, with the network fed t + offset.
+  variance_preserving with_time_offset(double offset) const {
+    variance_preserving other = *this;
+    other.time_offset_ = offset;
+    return other;
+  }
+
   /// abar_t.
   double alpha_bar(double t) const { return std::exp(log_alpha_bar(t)); }
 
