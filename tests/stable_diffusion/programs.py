@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from oracle import folder, randomize, save
+from oracle import folder, numbers, randomize, save
 from PIL import Image
 
 import torch
@@ -15,13 +15,13 @@ model = out / "checkpoint"
 
 unet = randomize(UNet2DConditionModel(
     block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")))
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")), "unet/")
 vae = randomize(AutoencoderKL(
     block_out_channels=(8, 8, 16, 16), layers_per_block=1, norm_num_groups=4,
-    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4))
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4), "vae/")
 text = randomize(CLIPTextModel(CLIPTextConfig(
     vocab_size=514, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-    bos_token_id=512, eos_token_id=513, pad_token_id=513)))
+    bos_token_id=512, eos_token_id=513, pad_token_id=513)), "text_encoder/")
 unet.save_pretrained(model / "unet")
 vae.save_pretrained(model / "vae")
 text.save_pretrained(model / "text_encoder")
@@ -38,12 +38,11 @@ tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer", model_max_length=
 (model / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
 for name, channels in ("tiny", 4), ("wide", 8):
     randomize(AutoencoderTiny(latent_channels=channels, encoder_block_out_channels=(8,) * 4,
-                              decoder_block_out_channels=(8,) * 4)).save_pretrained(out / name)
+                              decoder_block_out_channels=(8,) * 4), name + "/").save_pretrained(out / name)
 
-generator = np.random.default_rng(5)
 y, x = np.mgrid[0:64, 0:96] / 64.0
 picture = np.stack([0.5 + 0.4 * np.sin(5 * x + 3 * y), 0.5 + 0.4 * np.cos(4 * y), x / 1.6], -1)
-picture = (255 * (picture + 0.02 * generator.standard_normal(picture.shape)).clip(0, 1)).astype(np.uint8)
+picture = (255 * (picture + numbers("picture", *picture.shape, deviation=0.02).numpy()).clip(0, 1)).astype(np.uint8)
 Image.fromarray(picture).save(out / "picture.png")
 Image.fromarray(picture).save(out / "picture.jpg", quality=95)
 mask = np.full((64, 96), 255, np.uint8)
@@ -122,7 +121,7 @@ def resize(images, height, width):
 
 image = torch.from_numpy(picture).float().permute(2, 0, 1)[None] / 127.5 - 1
 known = torch.from_numpy(mask).float()[None, None] / 255
-noise = torch.randn((2, 4, 8, 12), generator=torch.Generator().manual_seed(11))
+noise = numbers("start", 2, 4, 8, 12)
 with torch.no_grad():
     target = encode(image * known)
     m = -torch.nn.functional.max_pool2d(-known, 8)
@@ -155,7 +154,7 @@ def by_decoder(x0):
 
 
 with torch.no_grad():
-    noise = noise[:1]
+    noise = numbers("start", 1, 4, 8, 12)  # the first of the two
     save(out / "superres.safetensors", {
         "start": noise,
         "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
@@ -165,7 +164,7 @@ with torch.no_grad():
 # ---- style (section 2) and the studies of the Jacobian (sections 3 and 4) ----
 
 clip = randomize(CLIPVisionModel(CLIPVisionConfig(
-    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)))
+    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)), "clip/")
 clip.save_pretrained(out / "clip")
 Image.fromarray(picture[:56, -76:]).save(out / "style.png")
 
