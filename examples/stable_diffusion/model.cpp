@@ -1,5 +1,7 @@
 #include "model.hpp"
 
+#include "free_memory.hpp"
+
 #include <common/command_line.hpp>
 
 #include <pushforward/error.hpp>
@@ -50,21 +52,6 @@ std::string device_list() {
   else if (cuda_devices() == 0)
     list += "no CUDA device: libtorch has CUDA, but finds no driver or no GPU\n";
   return list;
-}
-
-/// Bytes that are free for us: what the system has, within the limit of our control group.
-double free_memory() {
-  double free = 1e18;
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  double value = 0.0;
-  for (std::string rest; meminfo >> key >> value; std::getline(meminfo, rest))
-    if (key == "MemAvailable:") free = 1024.0 * value;
-  double most = 0.0, used = 0.0; // "max" where there is no limit: then nothing is read
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> most &&
-      std::ifstream("/sys/fs/cgroup/memory.current") >> used)
-    free = std::min(free, most - used);
-  return free;
 }
 
 std::string megabytes(double bytes) {
