@@ -12,6 +12,8 @@
 #include <pushforward/step_sizes.hpp>
 #include <pushforward/updates/inexact_newton.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <cmath>
 
 using namespace testing_support;
