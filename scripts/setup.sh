@@ -14,8 +14,8 @@ set -euo pipefail
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
-  nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev librsvg2-dev fonts-dejavu-core pkg-config libicu-dev zlib1g-dev
-  catch2 libbenchmark-dev)
+  nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev liblcms2-dev librsvg2-dev fonts-dejavu-core pkg-config libicu-dev
+  zlib1g-dev catch2 libbenchmark-dev)
 case ${1:-} in
   '') ;;
   --ci) packages+=(g++ git python3-venv clang clang-format libclang-rt-dev doxygen chromium) ;;

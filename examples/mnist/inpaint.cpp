@@ -25,14 +25,18 @@ int main(int argc, char** argv) {
   app.add_option("--box", known.box, "the unknown box: top, left, height, width")->capture_default_str();
   app.add_option("--share", known.share, "of the pixels that are known, with --known random")
       ->capture_default_str();
-  app.add_option("--mask", mask, "PNG of 32 x 32 pixels: white ones are known");
+  app.add_option("--mask", mask,
+                 "PNG of 32 x 32 pixels: white ones are known; where it has transparent "
+                 "parts, those are filled in");
   add_restore_options(app, a);
   add_model_options(app, a);
   add_steering_options(app, a);
   return mnist::run_with(app, argc, argv, [&] {
     if (!mask.empty()) {
       known.where = "picture";
-      known.mask = mnist::read_png(mask);
+      const auto read = examples::mask_of(examples::read_png(mask, 2));
+      if (read.from_opacity) examples::tell_mask_of_opacity(mask);
+      known.mask = read.shades;
     }
     return mnist::restore(a, mnist::name_of(known), [&](const mnist::chosen_digits& digits) {
       return mnist::measurement(known, digits.images, a.steering.seed, digits.first);

@@ -3,6 +3,7 @@
 #include "masks.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
+#include "room.hpp"
 #include "run.hpp"
 
 #include <common/command_line.hpp>
@@ -257,7 +258,8 @@ int run(const arguments& a) {
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
   };
-  brought_to(1);
+  require_room(a.model, {fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), 1)},
+               "ask for fewer pixels with --width and --height");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   const at::Tensor image = brought_to(m.scale());
   convergence_study study(a, m, image);

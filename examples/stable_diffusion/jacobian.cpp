@@ -159,6 +159,7 @@ json rows_of_map(const at::Tensor& map) {
 int run(const arguments& a) {
   examples::require_fonts();
   const subject what(a.subject);
+  what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   m.path().at(a.time);
   const at::Tensor clean = what.latent(m);

@@ -3,6 +3,7 @@
 
 #include "model.hpp"
 #include "pictures.hpp"
+#include "room.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
@@ -193,6 +194,10 @@ std::string table_of(const json& runs) {
 }
 
 int study(const arguments& a) {
+  const auto side = static_cast<double>(a.size);
+  require_free(decoder_values(libtorch::models::autoencoder_tiny_config{}, true) * sizeof(float) * side *
+                   side,
+               {{a.size, a.size}}, "ask for fewer pixels with --size");
   const decoder_with_encoder d = read_autoencoder(a.network, {}).maps;
   examples::progress_bar bar("photographs");
   const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);

@@ -35,6 +35,7 @@ struct arguments {
 int run(const arguments& a) {
   examples::require_fonts();
   const subject what(a.subject);
+  what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   for (const double t : a.times) m.path().at(t);
   const at::Tensor clean = what.latent(m);

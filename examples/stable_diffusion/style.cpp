@@ -2,6 +2,7 @@
 
 #include "model.hpp"
 #include "pictures.hpp"
+#include "room.hpp"
 #include "run.hpp"
 #include "style_constraint.hpp"
 
@@ -37,6 +38,11 @@ int style(const arguments& a) {
   if (!a.content.empty()) content = fitted(image_of(read_picture(a.content)), a.how, a.size, 1);
   if (a.content.empty() && a.run.start < 1.0)
     throw bad_option("a start below 1 is from a picture: pass it as --content");
+  require_room(a.model,
+               {a.size, a.run.batch, a.pullback.kind == pullback_kind::decoder,
+                a.run.update.policy == examples::policy_kind::forward_mode_newton},
+               "ask for fewer pixels with --width and --height, for a smaller --batch, or for --pullback "
+               "encoder");
   const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
   const std::int64_t side = std::min(original.size(2), original.size(3));
   const at::Tensor square =

@@ -34,6 +34,9 @@ public:
   /// Reads the picture, if there is one. \throws pushforward::bad_file, pushforward::bad_option
   explicit subject(const subject_arguments& a);
 
+  /// \throws pushforward::bad_option where its size takes more than the memory that is free
+  void require_room(const model_arguments& m) const;
+
   /// The mean latent of the picture; without a picture, a sample of the model: DDIM from the noise, with a
   /// progress bar, of --width x --height pixels (512 unless given).
   /// \throws examples::stopped_early after Ctrl-C, pushforward::bad_option
@@ -48,6 +51,7 @@ private:
 
   subject_arguments a_;
   at::Tensor image_; // before it is brought to the model's scale
+  picture_size size_;
 };
 
 } // namespace stable_diffusion

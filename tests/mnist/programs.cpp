@@ -1,6 +1,7 @@
 // The programs that sample, run as their users run them, with the weights of the repository.
 
 #include <support/catch.hpp>
+#include <support/picture_files.hpp>
 #include <support/program.hpp>
 #include <support/scratch_folder.hpp>
 
@@ -52,6 +53,8 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
   write_bytes(folder / "text.png", "no picture");
   mnist::write_png(folder / "small.png", mnist::picture(28, 28, 1, 255));
   fs::create_directory(folder / "empty");
+  mnist::write_png(folder / "white.png", mnist::picture(32, 32, 1, 255));
+  mnist::write_png(folder / "black.png", mnist::picture(32, 32, 1, 0));
   const std::string out = (folder / "result").string();
   struct mistake {
     std::string program;
@@ -72,6 +75,9 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"inpaint", {"--mask", (folder / "text.png").string()}, "text.png"},
       {"inpaint", {"--mask", (folder / "small.png").string()}, "28 x 28"},
       {"inpaint", {"--known", "box", "--box", "20", "20", "20", "20"}, "box"},
+      {"inpaint", {"--known", "box", "--box", "0", "0", "32", "32"}, "nothing is known"},
+      {"inpaint", {"--mask", (folder / "white.png").string()}, "nothing is to be filled in"},
+      {"inpaint", {"--mask", (folder / "black.png").string()}, "nothing is known"},
       {"inpaint", {"--known", "random", "--share", "2"}, "share"},
       {"inpaint", {"--weights", (folder / "empty").string()}, "empty"},
       {"superres", {"--factor", "3"}, "3"},
@@ -271,6 +277,29 @@ TEST_CASE("directions after Ctrl-C are those that need no dense Jacobian") {
   CHECK(j["directions"][1]["name"] == "J^T e");
   CHECK(j["singular_values"].empty());
   CHECK(holds(read_bytes(folder / "two.svg"), "J^T e"));
+}
+
+TEST_CASE("inpaint: the transparent part of a mask is filled in, and said to be") {
+  const scratch_folder folder;
+  mnist::picture light(32, 32, 1);
+  png_pixels clear{32, 32, PNG_COLOR_TYPE_GRAY_ALPHA, 8};
+  for (std::size_t y = 0; y < 32; ++y)
+    for (std::size_t x = 0; x < 32; ++x) {
+      *light.at(y, x) = x < 12 ? 255 : 0;
+      clear.values.insert(clear.values.end(), {255, *light.at(y, x)});
+    }
+  mnist::write_png(folder / "light.png", light);
+  write_bytes(folder / "clear.png", png_of(clear));
+  const auto trace = [&](const char* mask) {
+    const auto r = run(
+        folder, "inpaint",
+        {"--mask", (folder / mask).string(), "--steps", "2", "--K", "1", "--out", (folder / "run").string()});
+    INFO(r.said);
+    REQUIRE(r.status == 0);
+    CHECK(holds(r.said, "transparent parts") == (mask == std::string("clear.png")));
+    return json::parse(read_bytes(folder / "run.json"))["iterations"];
+  };
+  CHECK(trace("clear.png") == trace("light.png"));
 }
 
 TEST_CASE("spectrum: J and J^T share their largest eigenvalue; one half's are real, the other's imaginary") {

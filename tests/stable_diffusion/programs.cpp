@@ -6,12 +6,17 @@
 #include <support/published_checkpoints.hpp>
 
 #include <free_memory.hpp>
+#include <support/picture_files.hpp>
+
 #include <masks.hpp>
+#include <room.hpp>
 #include <run.hpp>
 
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/samplers/ddim.hpp>
+#include <pushforward/step_sizes.hpp>
+#include <pushforward/updates/inexact_newton.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -210,15 +215,141 @@ TEST_CASE("a mask may mark either part, and the picture be a JPEG or another aut
                         "--save-latents"});
   REQUIRE(box.ended.status == 0);
   CHECK(at::equal(ours, box.latents()));
-  const auto tiny = run(folder, oracle, "inpaint",
-                        {oracle / "picture.jpg", "--known", "left", "--steps", "1", "--K", "1", "--vae",
-                         oracle / "tiny", "--height", "32", "--fit", "resize", "--save-latents"});
+  const auto tiny =
+      run(folder, oracle, "inpaint",
+          {oracle / "picture.jpg", "--known", "left", "--steps", "1", "--K", "1", "--vae", oracle / "tiny",
+           "--height", "32", "--fit", "resize", "--save-latents", "--no-paste"});
   INFO(tiny.ended.said);
   REQUIRE(tiny.ended.status == 0);
   CHECK(tiny.picture().sizes() == at::IntArrayRef({1, 3, 32, 48}));
   const auto vae = read_autoencoder(oracle / "tiny", {"cpu"});
   CHECK((tiny.picture() - vae.maps.decode(tiny.latents()).clamp(-1.0, 1.0)).abs().max().item<double>() <
         0.01);
+}
+
+TEST_CASE("inpaint puts the known pixels back, with a feathered edge, unless it is told not to") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto few = joined(inpainting(oracle), {"--save-latents"});
+  const auto plain = run(folder, oracle, "inpaint", few);
+  INFO(plain.ended.said);
+  REQUIRE(plain.ended.status == 0);
+  const at::Tensor image = image_of(read_picture(oracle / "picture.png"));
+  const at::Tensor decoded = loaded(oracle).decode(plain.latents());
+  const auto pasted = [&](std::int64_t feather) {
+    const at::Tensor share = feathered(read_mask(oracle / "mask.png").known, feather);
+    return (share * image + (1.0 - share) * decoded).clamp(-1.0, 1.0);
+  };
+  const auto furthest = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a - b).abs().max().item<double>();
+  };
+  REQUIRE(furthest(pasted(8), decoded.clamp(-1.0, 1.0)) > 0.1);
+  CHECK(furthest(plain.picture(), pasted(8)) < 0.01);
+  CHECK(plain.trace()["settings"]["pasted"] == true);
+  CHECK(plain.trace()["settings"]["feather"] == 8);
+  CHECK(plain.trace()["results"].contains("RMSE_of_known_pixels_after_pasting"));
+
+  const auto sharp = run(folder, oracle, "inpaint", joined(few, {"--paste", "--feather", "0"}));
+  INFO(sharp.ended.said);
+  REQUIRE(sharp.ended.status == 0);
+  CHECK(furthest(sharp.picture(), pasted(0)) < 0.01);
+
+  const auto bare = run(folder, oracle, "inpaint", joined(few, {"--no-paste"}));
+  INFO(bare.ended.said);
+  REQUIRE(bare.ended.status == 0);
+  CHECK(furthest(bare.picture(), decoded.clamp(-1.0, 1.0)) < 0.01);
+  CHECK(bare.trace()["settings"]["pasted"] == false);
+  CHECK(!bare.trace()["settings"].contains("feather"));
+  CHECK(!bare.trace()["results"].contains("RMSE_of_known_pixels_after_pasting"));
+}
+
+TEST_CASE("grey in a soft mask is the weight of the constraint and of pasting") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  examples::picture ramp(64, 96, 1, 255); // white, a ramp from 255 down to 0, black
+  for (std::size_t y = 0; y < 64; ++y)
+    for (std::size_t x = 0; x < 96; ++x)
+      *ramp.at(y, x) = static_cast<std::uint8_t>(x < 32 ? 255 : x < 64 ? 255 - 8 * (x - 32) : 0);
+  examples::write_png(folder / "ramp.png", ramp);
+  const words few{oracle / "picture.png", "--steps", "3", "--K", "2", "--seed", "7", "--save-latents"};
+  const auto soft = run(folder, oracle, "inpaint",
+                        joined(few, {"--mask", folder / "ramp.png", "--soft-mask", "--eta", "0"}));
+  INFO(soft.ended.said);
+  REQUIRE(soft.ended.status == 0);
+
+  const latent_model m = loaded(oracle);
+  const at::Tensor image = image_of(read_picture(oracle / "picture.png"));
+  const at::Tensor mask = (image_of(ramp) + 1.0) / 2.0;
+  // the least weight of each block of 8 x 8; what has a weight is seen in full
+  const at::Tensor weights = mask.view({1, 1, 8, 8, 12, 8}).amin({3, 5});
+  const at::Tensor target = m.encode(image * mask.gt(0.0));
+  REQUIRE(weights.gt(0.0).logical_and(weights.lt(1.0)).any().item<bool>());
+  const auto sampler = pushforward::ddim(m.path(), {3, 0.0, pushforward::ddim_noise::eta, 1.0});
+  const at::Tensor z = m.with_denoiser([&](const auto& denoiser) {
+    return pushforward::sample(pushforward::standard_normal(target, {7, 0, 0}),
+                               pushforward::model(denoiser, m.path()), sampler,
+                               [&](const at::Tensor& x0) {
+                                 const at::Tensor d = target - x0, w = weights.expand_as(d);
+                                 return pushforward::constraint_value<at::Tensor>{
+                                     {(0.5 * w * d * d).sum({1, 2, 3}).to(at::kDouble)}, w * d};
+                               },
+                               pushforward::update{pushforward::inexact_newton{},
+                                                   pushforward::infinity_norm{.rate = {0.5, 0.1}}, 2},
+                               {.seed = 7})
+        .x;
+  });
+  CHECK(relative_l2(soft.latents(), z) < 1e-4);
+  const auto trace = soft.trace();
+  const auto weighted_rms = [](const at::Tensor& d, const at::Tensor& w) {
+    return std::sqrt(((d * d * w).sum() / w.expand_as(d).sum()).item<double>());
+  };
+  const at::Tensor decoded = m.decode(soft.latents());
+  const auto& results = trace["results"];
+  CHECK(results["constraint_RMSE_in_latents"][0].get<double>() ==
+        Approx(weighted_rms(soft.latents() - target, weights)).epsilon(1e-4));
+  CHECK(results["RMSE_of_known_pixels"][0].get<double>() ==
+        Approx(weighted_rms(decoded - image, mask)).epsilon(1e-4));
+  check_residuals(trace, 4.0 * weights.sum().item<double>());
+  CHECK(trace["settings"]["soft_mask"] == true);
+  CHECK(trace["settings"]["known_share"].get<double>() == Approx(mask.mean().item<double>()));
+  const at::Tensor pasted = (mask * image + (1.0 - mask) * decoded).clamp(-1.0, 1.0);
+  CHECK((soft.picture() - pasted).abs().max().item<double>() < 0.01);
+
+  // without the option the ramp is cut in its middle; a mask of black and white is the same in both
+  const auto hard = run(folder, oracle, "inpaint", joined(few, {"--mask", folder / "ramp.png"}));
+  REQUIRE(hard.ended.status == 0);
+  CHECK(hard.trace()["settings"]["known_share"].get<double>() == Approx(0.5));
+  const auto latents = [&](const words& more) {
+    const auto r = run(folder, oracle, "inpaint", joined(joined(few, {"--mask", oracle / "mask.png"}), more));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return r.latents();
+  };
+  for (const words& size : {words{}, words{"--width", "72", "--height", "48"}})
+    CHECK(at::equal(latents(joined(size, {"--soft-mask"})), latents(size)));
+}
+
+TEST_CASE("the transparent part of a mask is filled in, and said to be") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  // white throughout, transparent where the other mask is black
+  const auto mask = read_picture(oracle / "mask.png", 1);
+  std::vector<std::uint16_t> values;
+  for (const auto v : mask.pixels) values.insert(values.end(), {255, v});
+  write_bytes(folder / "hole.png", png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, values}));
+  const words few{oracle / "picture.png", "--steps", "2", "--K", "2", "--save-latents"};
+  const auto hole = run(folder, oracle, "inpaint", joined(few, {"--mask", folder / "hole.png"}));
+  INFO(hole.ended.said);
+  REQUIRE(hole.ended.status == 0);
+  const auto same = run(folder, oracle, "inpaint", joined(few, {"--mask", oracle / "mask.png"}));
+  REQUIRE(same.ended.status == 0);
+  CHECK(at::equal(hole.latents(), same.latents()));
+  CHECK(holds(hole.ended.said, "hole.png: the mask has transparent parts: they are filled in"));
+  CHECK(hole.ended.said.find("transparent") == hole.ended.said.rfind("transparent"));
+  CHECK(!holds(same.ended.said, "transparent"));
 }
 
 TEST_CASE("every policy and step size runs on a checkpoint") {
@@ -722,6 +853,16 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
   auto endless = json::parse(read_bytes(scheduler));
   endless["num_train_timesteps"] = 100000;
   write_bytes(scheduler, endless.dump());
+  examples::write_png(folder / "white.png", examples::picture(64, 96, 1, 255));
+  examples::write_png(folder / "black.png", examples::picture(64, 96, 1, 0));
+  examples::picture stripes(64, 96, 1, 255); // a black line in every block of 8 x 8
+  for (std::size_t y = 0; y < 64; y += 8) std::fill_n(stripes.at(y, 0), 96, std::uint8_t{0});
+  examples::write_png(folder / "stripes.png", stripes);
+  std::vector<std::uint16_t> half_transparent(2 * 64 * 96, 255);
+  std::fill_n(half_transparent.begin(), 64 * 96, std::uint16_t{0});
+  write_bytes(folder / "hole.png", png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, half_transparent}));
+  write_bytes(folder / "clear.png",
+              png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, std::vector<std::uint16_t>(2 * 64 * 96, 0)}));
   const std::string picture = oracle / "picture.png", mask = oracle / "mask.png";
   const words few{"--steps", "2", "--K", "1"};
   struct bad {
@@ -738,6 +879,26 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--known", "left"}, "in one way"},
            {"inpaint", {picture, "--box", "0", "0", "64", "97"}, "within the picture"},
            {"inpaint", {picture, "--box", "0", "0", "64", "96"}, "nothing is known"},
+           {"inpaint", {picture, "--box", "8192", "0", "1", "1"}, "within the picture"},
+           {"inpaint", {picture, "--mask", folder / "white.png"}, "white.png: nothing is to be filled in"},
+           {"inpaint", {picture, "--mask", folder / "black.png"}, "black.png: nothing is known"},
+           {"inpaint", {picture, "--mask", folder / "stripes.png"}, "nothing is known: no block of 8 x 8"},
+           {"inpaint",
+            {picture, "--mask", folder / "clear.png"},
+            "opaque is known and transparent is filled in"},
+           {"inpaint",
+            {picture, "--mask", folder / "black.png", "--white-is-filled"},
+            "black.png: nothing is to be filled in"},
+           // the hole is cut off
+           {"inpaint",
+            {picture, "--box", "0", "0", "64", "8", "--width", "32", "--height", "64"},
+            "nothing is to be filled in"},
+           {"inpaint", {picture, "--mask", folder / "hole.png", "--white-is-filled"}, "make the mask opaque"},
+           {"inpaint", {picture, "--known", "left", "--white-is-filled"}, "--white-is-filled"},
+           {"inpaint", {picture, "--box", "0", "0", "8", "8", "--soft-mask"}, "--soft-mask"},
+           {"inpaint", {picture, "--mask", mask, "--feather", "4", "--no-paste"}, "--no-paste pastes none"},
+           {"inpaint", {picture, "--mask", mask, "--feather", "4", "--soft-mask"}, "--soft-mask"},
+           {"inpaint", {picture, "--mask", mask, "--paste", "--no-paste"}, "--no-paste"},
            {"inpaint",
             {picture, "--mask", mask, "--model", folder / "nowhere"},
             "there is no such checkpoint"},
@@ -928,6 +1089,61 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   INFO(r.ended.said);
   CHECK(r.ended.status == 2);
   CHECK(holds(r.ended.said, "the text encoder needs 2199023 MB of memory"));
+}
+
+TEST_CASE("a run that takes more than the memory that is free is refused before anything is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const words large{"--width", "8192", "--height", "8192"}, many{"--batch", "1000"};
+  const std::string picture = oracle / "picture.png";
+  struct vast {
+    std::string program;
+    words arguments;
+    std::string remedy;
+  };
+  for (const auto& v : std::vector<vast>{
+           {"inpaint", joined(joined({picture, "--known", "left"}, large), many), "--width and --height"},
+           {"superres", joined({picture, "--factor", "32", "--width", "4096", "--height", "4096"}, many),
+            "--factor"},
+           {"style", joined(joined({picture, "--clip", oracle / "clip"}, large), many),
+            "--pullback encoder"}}) {
+    const auto r = run(folder, oracle, v.program, v.arguments);
+    INFO(r.ended.said);
+    CHECK(r.ended.status == 2);
+    CHECK(holds(r.ended.said, "of memory or more, but "));
+    CHECK(holds(r.ended.said, v.remedy));
+    CHECK(!holds(r.ended.said, "loading"));
+    CHECK(std::count(r.ended.said.begin(), r.ended.said.end(), '\n') == 1);
+  }
+}
+
+TEST_CASE("what a run takes is estimated from below, and not far below") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  // Stable Diffusion's decoder: 256 channels in, 256 normalised, 128 out
+  CHECK(decoder_values(pushforward::libtorch::models::autoencoder_kl_config{}, false) == 640.0);
+  const std::string picture = oracle / "picture.png";
+  model_arguments a;
+  a.checkpoint = oracle / "checkpoint";
+  const words few{picture, "--width", "768", "--height", "512", "--steps", "1", "--K", "1"};
+  const auto measured = [&](const std::string& program, const words& arguments) {
+    const auto r = run(folder, oracle, program, joined(few, arguments));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return r.trace()["costs_of_the_batch"]["peak_bytes_above_the_loaded_model"].get<double>();
+  };
+  const picture_size size{512, 768};
+  const double forward = measured("inpaint", {"--known", "left", "--batch", "2"});
+  const double backward = measured("superres", {"--shrink-first", "--factor", "2"});
+  CAPTURE(forward, backward);
+  const double low = bytes_of_run(a, {size, 2}), high = bytes_of_run(a, {size, 1, true});
+  CAPTURE(low, high);
+  CHECK(low < forward);
+  CHECK(low > forward / 4);
+  CHECK(high < backward);
+  CHECK(high > backward / 4);
 }
 
 TEST_CASE("memory that runs out in a run is one line and status 2, and leaves no file") {
