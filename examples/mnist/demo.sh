@@ -53,7 +53,9 @@ restore() { # restore <program> <task> <its options...>
   local program=$1 task=$2 policy
   shift 2
   for policy in inexact_newton forward_mode_newton gradient_descent none; do
-    run "$program" "$@" "${noise[@]}" --policy $policy --K 3 --batch $pictures --out "$out/${task}__$policy"
+    local iterations=(--K 3)
+    if [ $policy = none ]; then iterations=(); fi
+    run "$program" "$@" "${noise[@]}" --policy $policy "${iterations[@]}" --batch $pictures --out "$out/${task}__$policy"
   done
   run "$program" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures --out "$out/${task}__flow"
   run "$program" "$@" "${noise[@]}" --model latent_ddpm --policy vae_newton --K 5 --lr 0.5 --lr-last 0.1 --batch $pictures \

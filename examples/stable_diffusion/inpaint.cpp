@@ -62,7 +62,7 @@ int inpaint(const arguments& a) {
   t.guess = target.expand_as(t.like).contiguous();
   t.constraint = [c = masked<at::Tensor>(t.guess, known.to(t.like.device()).expand_as(t.like).contiguous())](
                      const at::Tensor& z, pass_counts&) { return c(z); };
-  t.settings = {{"picture", a.picture.picture.filename().string()},
+  t.settings = {{"picture", examples::name_of(a.picture.picture)},
                 {"width", image.size(3)},
                 {"height", image.size(2)},
                 {"known_share", mask.mean().item<double>()},
@@ -112,19 +112,24 @@ int main(int argc, char** argv) {
   app.add_option("--known", a.mask.known, "in place of a mask, the half that is known")
       ->check(CLI::IsMember({"left", "right", "upper", "lower"}))
       ->group(group);
-  auto* box =
-      app.add_option("--box", a.mask.box, "in place of a mask, what to fill in: top, left, height, width")
-          ->group(group);
+  auto* box = examples::add_number(app, "--box", a.mask.box, examples::whole_numbers{0, 8192},
+                                   "in place of a mask, what to fill in: top, left, height, width")
+                  ->default_str("")
+                  ->group(group);
   app.add_flag("--paste", a.paste, "puts the known pixels back into the result")->group(group);
-  app.add_option("--feather", a.feather, "pixels over which --paste fades at the edge")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 512))
+  examples::add_number(app, "--feather", a.feather, examples::whole_numbers{0, 512},
+                       "pixels over which --paste fades at the edge")
       ->group(group);
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     a.mask.has_box = box->count() > 0;
     a.run.set_rates(app, 0.5, 0.1);
+    if (a.run.update.policy == examples::policy_kind::vae_newton)
+      throw bad_option("--policy vae_newton is for errors of pixels, and those here are of latents: take "
+                       "inexact_newton");
+    check_model_options(app, a.model);
+    check_run_options(app, a.run);
     return inpaint(a);
   });
 }

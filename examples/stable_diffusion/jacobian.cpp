@@ -202,15 +202,21 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Jacobian", output = "Output";
-  app.add_option("--time", a.time, "time t, noise at the greatest")->capture_default_str()->group(group);
-  app.add_option("--pixel", a.pixel, "row and column in the latent")->capture_default_str()->group(group);
-  app.add_option("--probe", a.probe, "of the forward difference; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
+  examples::add_number(app, "--time", a.time, examples::not_negative, "time t, noise at the greatest")
+      ->group(group);
+  examples::add_number(app, "--pixel", a.pixel, examples::whole_numbers{0, 8191},
+                       "row and column in the latent")
+      ->group(group);
+  examples::add_number(app, "--probe", a.probe, examples::not_negative,
+                       "of the forward difference; 0: automatic")
       ->group(group);
   app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_subject_options(app, a.subject);
+    return run(a);
+  });
 }

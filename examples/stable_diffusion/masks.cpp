@@ -14,9 +14,9 @@ at::Tensor drawn_mask(const mask_arguments& a, const picture_size& s) {
   at::Tensor mask = at::ones({1, 1, s.height, s.width});
   if (a.has_box) {
     const auto [top, left, height, width] = a.box;
-    if (top < 0 || left < 0 || height < 1 || width < 1 || top + height > s.height || left + width > s.width)
-      throw bad_option("the box to fill in must lie within the picture of " + std::to_string(s.height) +
-                       " x " + std::to_string(s.width) + " pixels");
+    if (top < 0 || left < 0 || height < 1 || width < 1 || height > s.height - top || width > s.width - left)
+      throw bad_option("--box: the box to fill in must lie within the picture of " +
+                       std::to_string(s.height) + " x " + std::to_string(s.width) + " pixels");
     mask.narrow(2, top, height).narrow(3, left, width).zero_();
     return mask;
   }
