@@ -17,9 +17,6 @@
 
 namespace examples {
 
-/// Thrown by a program that Ctrl-C ended before it had everything to write.
-struct stopped_early {};
-
 /// Parses and runs; a bad command line, like anything thrown, is one line on standard error and status 2.
 /// After `stopped_early` the line is "stopped" and `kept`.
 int run_with(

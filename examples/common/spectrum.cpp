@@ -1,6 +1,5 @@
 #include "spectrum.hpp"
 
-#include "command_line.hpp"
 #include "console.hpp"
 #include "drawing.hpp"
 #include "files.hpp"

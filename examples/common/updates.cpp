@@ -1,5 +1,7 @@
 #include "updates.hpp"
 
+#include "command_line.hpp"
+
 namespace examples {
 
 namespace {

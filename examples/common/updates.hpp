@@ -2,8 +2,6 @@
 /// \file
 /// An update policy, its step size and its inner loop, chosen at run time.
 
-#include <common/command_line.hpp>
-
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/sample.hpp>
 #include <pushforward/step_sizes.hpp>
@@ -22,6 +20,10 @@
 #include <string>
 #include <utility>
 #include <variant>
+
+namespace CLI {
+class App;
+}
 
 namespace examples {
 

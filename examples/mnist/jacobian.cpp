@@ -4,7 +4,7 @@
 #include <pushforward/estimate.hpp>
 #include <pushforward/libtorch/tensor.hpp>
 
-#include <common/command_line.hpp>
+#include <common/console.hpp>
 
 #include <ATen/ATen.h>
 

@@ -10,7 +10,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -20,6 +19,10 @@
 #include <string>
 #include <utility>
 #include <variant>
+
+namespace CLI {
+class App;
+}
 
 namespace stable_diffusion {
 

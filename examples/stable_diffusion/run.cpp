@@ -3,6 +3,7 @@
 #include "pictures.hpp"
 
 #include <common/animation.hpp>
+#include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>

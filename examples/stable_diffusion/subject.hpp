@@ -7,12 +7,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <CLI/CLI.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace stable_diffusion {
 

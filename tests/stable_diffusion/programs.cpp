@@ -7,6 +7,8 @@
 
 #include <pushforward/samplers/ddim.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <cmath>
 
 using namespace testing_support;
