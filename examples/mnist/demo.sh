@@ -60,7 +60,9 @@ restore() { # restore <program> <task> <its options...>
   local program=$1 task=$2 policy
   shift 2
   for policy in inexact_newton forward_mode_newton gradient_descent none; do
-    picture "$program" "${task}__$policy" "$@" "${noise[@]}" --policy $policy --K 3 --batch $pictures
+    local iterations=(--K 3)
+    if [ $policy = none ]; then iterations=(); fi
+    picture "$program" "${task}__$policy" "$@" "${noise[@]}" --policy $policy "${iterations[@]}" --batch $pictures
   done
   picture "$program" "${task}__flow" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures
   picture "$program" "${task}__vae_newton" "$@" "${noise[@]}" --model latent_ddpm --policy vae_newton --K 5 --lr 0.5 \

@@ -13,6 +13,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 namespace {
 
@@ -77,19 +78,21 @@ int main(int argc, char** argv) {
   a.out = "directions";
   mnist::directions_options o;
   std::array<std::int64_t, 2> pixel{o.row, o.column};
-  double time = -1.0;
+  std::optional<double> time;
   add_model_options(app, a);
-  app.add_option("--time", time, "t of the noisy digit; sigma for the flow model [500, or 0.5 for flow]");
-  app.add_option("--pixel", pixel, "row and column of the error")->capture_default_str();
-  app.add_option("--quantile", o.quantile, "of |J e|, by which J e is divided")->capture_default_str();
-  app.add_option("--cutoff", o.cutoffs,
-                 "of singular values, relative to the largest, for J^-1 e; a row of the picture for each")
-      ->capture_default_str();
+  examples::add_number(app, "--time", time, examples::not_negative,
+                       "t of the noisy digit; sigma for the flow model [500, or 0.5 for flow]");
+  examples::add_number(app, "--pixel", pixel, examples::whole_numbers{0, 31}, "row and column of the error");
+  examples::add_number(app, "--quantile", o.quantile, examples::positive_shares,
+                       "of |J e|, by which J e is divided");
+  examples::add_number(
+      app, "--cutoff", o.cutoffs, examples::shares_below_1,
+      "of singular values, relative to the largest, for J^-1 e; a row of the picture for each");
   app.add_option("--out", a.out, "writes this name with .svg, .png and .json")->capture_default_str();
   return mnist::run_with(app, argc, argv, [&] {
     mnist::require_fonts();
     const mnist::digit_model model(a.model, a.weights);
-    o.time = time >= 0.0 ? time : a.model == mnist::model_kind::flow ? 0.5 : 500.0;
+    o.time = time.value_or(a.model == mnist::model_kind::flow ? 0.5 : 500.0);
     o.row = pixel[0];
     o.column = pixel[1];
     o.seed = a.steering.seed;

@@ -23,8 +23,10 @@ int main(int argc, char** argv) {
   std::vector<double> times;
   std::size_t krylov = 10;
   add_model_options(app, a);
-  app.add_option("--times", times, "times t; sigma for the flow model [ten from 50 to 950, or 0.05 to 0.95]");
-  app.add_option("--krylov", krylov, "Arnoldi steps")->capture_default_str()->check(CLI::Range(1, 1000));
+  examples::add_number(app, "--times", times, examples::not_negative,
+                       "times t; sigma for the flow model [ten from 50 to 950, or 0.05 to 0.95]")
+      ->default_str("");
+  examples::add_number(app, "--krylov", krylov, examples::whole_numbers{1, 1000}, "Arnoldi steps");
   app.add_option("--out", a.out, "writes this name with .svg, .png and .json")->capture_default_str();
   return mnist::run_with(app, argc, argv, [&] {
     examples::require_fonts();

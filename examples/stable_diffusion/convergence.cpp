@@ -231,7 +231,7 @@ private:
   }
 
   json settings_of_all() const {
-    return {{"picture", a_.picture.picture.filename().string()},
+    return {{"picture", examples::name_of(a_.picture.picture)},
             {"width", target_.size(3) * m_.scale()},
             {"height", target_.size(2) * m_.scale()},
             {"known", a_.known},
@@ -294,26 +294,25 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember({"left", "right", "upper", "lower"}))
       ->group(group);
-  app.add_option("--c", a.c, "of \u03bb = c/\u03bc\u00b2, one run each")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
+  using namespace examples;
+  add_number(app, "--c", a.c, positive, "of \u03bb = c/\u03bc\u00b2, one run each")->group(group);
+  add_number(app, "--lr", a.run.update.lr, positive, "rate of the infinity norm")->group(group);
+  add_number(app, "--krylov", a.krylov, whole_numbers{1, 1000}, "Arnoldi steps for \u03bc")->group(group);
+  add_number(app, "--K", a.run.update.iterations, iteration_counts, "inner iterations a time step")
       ->group(group);
-  app.add_option("--lr", a.run.update.lr, "rate of the infinity norm")->capture_default_str()->group(group);
-  app.add_option("--krylov", a.krylov, "Arnoldi steps for \u03bc")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
+  add_number(app, "--probe", a.run.update.probe, not_negative, "of the forward differences; 0: automatic")
       ->group(group);
-  app.add_option("--K", a.run.update.iterations, "inner iterations a time step")
-      ->capture_default_str()
+  add_number(app, "--steps", a.run.steps, step_counts, "time steps")->group(group);
+  add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(group);
-  examples::add_probe_option(app, a.run.update.probe)->group(group);
-  app.add_option("--steps", a.run.steps, "time steps")->capture_default_str()->group(group);
-  app.add_option("--eta", a.run.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
-      ->group(group);
-  app.add_option("--seed", a.run.seed, "of all noise")->capture_default_str()->group(group);
+  add_number(app, "--seed", a.run.seed, any_seed, "of all noise")->group(group);
   app.add_option("--out", a.run.out, "writes this name with .svg, .png, .json and .html")
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_eta(app, a.run);
+    return run(a);
+  });
 }

@@ -250,8 +250,11 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Jacobian", output = "Output";
-  app.add_option("--time", a.time, "time t, noise at the greatest")->capture_default_str()->group(group);
-  app.add_option("--pixel", a.pixel, "row and column in the latent")->capture_default_str()->group(group);
+  examples::add_number(app, "--time", a.time, examples::not_negative, "time t, noise at the greatest")
+      ->group(group);
+  examples::add_number(app, "--pixel", a.pixel, examples::whole_numbers{0, 8191},
+                       "row and column in the latent")
+      ->group(group);
   examples::add_choice<probe_vectors>(
       app, "--vectors", a.vectors, {{"one_hot", probe_vectors::one_hot}, {"ones", probe_vectors::ones}},
       "v at the pixel, and the magnitude that is drawn: one_hot: 1 in one channel, each channel in turn, and "
@@ -263,5 +266,9 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_subject_options(app, a.subject);
+    return run(a);
+  });
 }

@@ -57,6 +57,9 @@ struct model_arguments {
 /// --text-dtype; and --list-devices, which lists them and ends the program.
 void add_model_options(CLI::App& app, model_arguments& a);
 
+/// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
+void check_model_options(const CLI::App& app, const model_arguments& a);
+
 /// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
 c10::Device device_named(const std::string& name);
 /// "float32", "bfloat16" or "float16".

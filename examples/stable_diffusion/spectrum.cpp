@@ -86,10 +86,9 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Spectrum", output = "Output";
-  app.add_option("--times", a.times, "times t, noise at the greatest")->capture_default_str()->group(group);
-  app.add_option("--krylov", a.krylov, "Arnoldi steps")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
+  examples::add_number(app, "--times", a.times, examples::not_negative, "times t, noise at the greatest")
+      ->group(group);
+  examples::add_number(app, "--krylov", a.krylov, examples::whole_numbers{1, 1000}, "Arnoldi steps")
       ->group(group);
   examples::add_choice<start_kind>(app, "--from", a.from,
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
@@ -99,5 +98,9 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_subject_options(app, a.subject, a.from == start_kind::noise);
+    return run(a);
+  });
 }

@@ -28,6 +28,10 @@ struct subject_arguments {
 /// An optional picture with --width, --height and --fit; --seed, --latents, --sample-steps.
 void add_subject_options(CLI::App& app, subject_arguments& a);
 
+/// Refuses those of them that were given and would do nothing. \param draws_more whether the program takes
+/// more noise from the seed than that which --latents may hold \throws pushforward::bad_option
+void check_subject_options(const CLI::App& app, const subject_arguments& a, bool draws_more = false);
+
 /// What a study looks at.
 class subject {
 public:

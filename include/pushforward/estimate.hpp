@@ -76,8 +76,12 @@ public:
 
   /// J v by the forward difference (x0(x + h v) - x0(x)) / h, h = probe / max|v| per sample; one pass.
   /// 0 for a sample whose v is 0. probe <= 0 takes `automatic_probe`.
+  /// \throws bad_option for a probe that is not finite
   T jvp(const estimate<T>& at, const T& v, double probe) const {
     using traits = tensor_traits<T>;
+    if (!std::isfinite(probe))
+      throw bad_option("jvp: probe is " + std::to_string(probe) +
+                       ", but must be positive, or 0 for automatic");
     const auto size = traits::max_abs(v);
     const double p = probe > 0.0 ? probe : probe_at(at.c);
     T point = traits::combine(traits::ratio(p, size), v, 1.0, at.x);

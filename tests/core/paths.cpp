@@ -145,6 +145,18 @@ TEST_CASE("betas outside (0, 1), and none at all, are refused") {
   CHECK_THROWS_AS(variance_preserving::cosine(0), bad_option);
 }
 
+TEST_CASE("a parameter of a variance preserving path that is not finite is refused by its name") {
+  for (double bad : {not_a_number, std::numeric_limits<double>::infinity()}) {
+    CHECK_THROWS_WITH(variance_preserving({0.1}, bad), contains_text("time_offset"));
+    CHECK_THROWS_WITH(variance_preserving::linear(bad, 2e-2), contains_text("beta"));
+    CHECK_THROWS_WITH(variance_preserving::scaled_linear(bad, 1.2e-2), contains_text("betas"));
+    CHECK_THROWS_WITH(variance_preserving::scaled_linear(8.5e-4, bad), contains_text("betas"));
+    CHECK_THROWS_WITH(variance_preserving::cosine(10, bad), contains_text("offset"));
+    CHECK_THROWS_WITH(variance_preserving::cosine(10, 0.008, bad), contains_text("max_beta"));
+  }
+  CHECK_NOTHROW(variance_preserving::cosine(10, 0.0));
+}
+
 TEST_CASE("the rectified path is a straight line from the clean sample to noise") {
   const rectified_flow p;
   for (double sigma : {0.0, 0.25, 0.5, 1.0}) {

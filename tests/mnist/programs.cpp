@@ -32,6 +32,13 @@ pid_t start(const std::string& program, std::vector<std::string> arguments, cons
   return start_program(programs + program, std::move(arguments), output);
 }
 
+using words = std::vector<std::string>;
+
+words joined(words a, const words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 finished run(const scratch_folder& folder, const std::string& program, std::vector<std::string> arguments) {
   return run_program(folder, programs + program, std::move(arguments));
 }
@@ -92,7 +99,7 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"spectrum", {"--times", "2000"}, "2000"},
       {"evaluate", {"--rates", "quick"}, "quick"},
       {"evaluate", {"--tasks", "colour"}, "colour"},
-      {"evaluate", {"--select", "10", "--first", "0"}, "overlap"}};
+      {"evaluate", {"--select", "10", "--first", "0", "--K", "3", "5"}, "overlap"}};
   for (const auto& m : mistakes) {
     auto arguments = m.arguments;
     arguments.insert(arguments.end(), {"--out", out});
@@ -106,6 +113,70 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
   }
   CHECK(!fs::exists(out + ".png"));
   CHECK(!fs::exists(out + ".json"));
+}
+
+TEST_CASE("every option with a number refuses NaN and text, by its name") {
+  const scratch_folder folder;
+  for (const std::string program : {"inpaint", "superres", "directions", "spectrum", "evaluate"}) {
+    const auto options = options_with_numbers(run(folder, program, {"--help"}).said);
+    CHECK(options.size() >= 4);
+    for (const auto& option : options) {
+      const auto r = run(folder, program, {option, "nan", "0", "0", "0"});
+      INFO(r.said);
+      CHECK(r.status == 2);
+      CHECK(r.said.rfind("pushforward_mnist_" + program + ": " + option + ": must be a ", 0) == 0);
+    }
+  }
+}
+
+TEST_CASE("options that would do nothing, and numbers out of range, are refused by their name") {
+  const scratch_folder folder;
+  struct bad {
+    std::string program;
+    words arguments;
+    std::string said;
+  };
+  for (const auto& b : std::vector<bad>{
+           {"inpaint", {"--first", "-1"}, "--first: must be a whole number from 0 to 1000000000, not -1"},
+           {"inpaint", {"--batch", "10001"}, "--batch: must be a whole number from 1 to 10000, not 10001"},
+           {"inpaint",
+            {"--known", "box", "--box", "9223372036854775807", "0", "1", "1"},
+            "--box: the box must lie within 32 x 32 pixels"},
+           {"inpaint",
+            {"--known", "box", "--box", "1", "0", "9223372036854775807", "1"},
+            "--box: the box must lie within 32 x 32 pixels"},
+           {"inpaint", {"--box", "8", "8", "4", "4"}, "--box has no effect"},
+           {"inpaint", {"--known", "upper", "--share", "0.5"}, "--share has no effect"},
+           {"inpaint", {"--mask", "m.png", "--known", "left"}, "--known has no effect"},
+           {"inpaint", {"--mask", "m.png", "--share", "0.5"}, "--share has no effect"},
+           {"inpaint", {"--mask", ""}, "--mask: must not be empty"},
+           {"inpaint", {"--policy", "none", "--K", "3"}, "--K has no effect"},
+           {"inpaint", {"--renoise", "0"}, "--renoise has no effect"},
+           {"superres", {"--model", "flow", "--eta", "0"}, "--eta has no effect"},
+           {"superres", {"--model", "flow", "--one-step-beta"}, "--one-step-beta has no effect"},
+           {"superres", {"--one-step-beta", "--eta", "1"}, "--eta has no effect"},
+           {"superres", {"--steps", "1", "--eta", "1"}, "--eta has no effect with --steps 1"},
+           {"superres", {"--steps", "1", "--one-step-beta"}, "--one-step-beta has no effect with --steps 1"},
+           {"superres",
+            {"--model", "flow", "--steps", "1", "--renoise", "1"},
+            "--renoise has no effect with --steps 1"},
+           {"superres", {"--cutoff", "0.1"}, "--cutoff has no effect"},
+           {"directions", {"--time", "-1"}, "--time: must be 0 or positive, not -1"},
+           {"evaluate", {"--policies", "none", "--K", "3"}, "--K has no effect"},
+           {"evaluate", {"--policies", "gradient_descent", "--probe", "0.1"}, "--probe has no effect"},
+           {"evaluate", {"--limit", "0.1"}, "--limit has no effect"},
+           {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},
+           {"evaluate", {"--K", "1", "--rates", "0.5:0.02"}, "--rates has no effect"},
+           {"evaluate", {"--policies", "vae_newton"}, "--policy vae_newton needs the latent model"},
+           {"evaluate", {"--rates", "0.5:nan"}, "--rates: must be positive rates"},
+           {"evaluate", {"--rates", "0.5:0.1x"}, "--rates: must be positive rates"},
+           {"evaluate", {"--rates", "0"}, "--rates: must be positive rates"}}) {
+    const auto r = run(folder, b.program, joined(b.arguments, {"--out", folder / "result"}));
+    INFO(b.arguments[0] << ' ' << b.arguments[1] << ": " << r.said);
+    CHECK(r.status == 2);
+    CHECK(r.said.rfind("pushforward_mnist_" + b.program + ": " + b.said, 0) == 0);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+  }
 }
 
 TEST_CASE("a run writes its picture and its trace") {
@@ -143,7 +214,8 @@ TEST_CASE("gradient descent costs a backward pass an inner iteration, and none c
   const scratch_folder folder;
   for (const std::string policy : {"gradient_descent", "none"}) {
     const auto r = run(folder, "superres",
-                       {"--policy", policy, "--steps", "2", "--K", "2", "--out", (folder / policy).string()});
+                       joined(policy == "none" ? words{} : words{"--K", "2"},
+                              {"--policy", policy, "--steps", "2", "--out", (folder / policy).string()}));
     INFO(r.said);
     REQUIRE(r.status == 0);
     const json costs = json::parse(read_bytes(folder / (policy + ".json")))["costs_of_the_batch"];

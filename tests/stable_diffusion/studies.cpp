@@ -47,18 +47,27 @@ TEST_CASE("style ends at the latents of the method written in Python, and the tr
   CHECK(r.picture().sizes() == at::IntArrayRef({1, 3, 64, 96}));
   CHECK(holds(read_bytes(r.name.string() + ".html"), "CLIP backward passes"));
 
-  const auto reference =
-      run(folder, oracle, "style", joined(arguments, {"--guidance-convention", "reference"}));
+  const auto reference = run(folder, oracle, "style",
+                             joined(arguments, {"--guidance", "2", "--guidance-convention", "reference"}));
   INFO(reference.ended.said);
   REQUIRE(reference.ended.status == 0);
   CHECK(relative_l2(reference.latents(), r.latents()) < 1e-6);
 
-  const auto encoder = run(folder, oracle, "style",
-                           joined(arguments, {"--pullback", "encoder", "--content", oracle / "picture.png"}));
+  const auto encoder = run(folder, oracle, "style", joined(arguments, {"--pullback", "encoder"}));
   INFO(encoder.ended.said);
   REQUIRE(encoder.ended.status == 0);
   CHECK(encoder.trace()["costs_of_the_batch"]["backward_passes"] == 0);
   CHECK(encoder.trace()["costs_of_the_batch"]["encoder_passes"] == 2 * 4 * 3);
+
+  const auto from_content = run(folder, oracle, "style",
+                                {oracle / "style.png", "--clip", oracle / "clip", "--content",
+                                 oracle / "picture.png", "--start", "0.5", "--width", "96", "--height", "64",
+                                 "--steps", "1", "--K", "1", "--seed", "7", "--save-latents"});
+  INFO(from_content.ended.said);
+  REQUIRE(from_content.ended.status == 0);
+  const latent_model m = loaded(oracle);
+  const at::Tensor content = m.encode(image_of(read_picture(oracle / "picture.png")));
+  CHECK(relative_l2(from_content.latents("start"), pushforward::noised(m.path(), content, 500.0, 7)) < 1e-6);
 }
 
 TEST_CASE("with the reference's probe and time inpaint ends at the latents of its loop written in Python") {
@@ -342,10 +351,12 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
            {"spectrum", {picture, "--times", "-3"}, "-3"},
            {"spectrum", {picture, "--krylov", "0"}, "--krylov"},
            {"spectrum", {picture, "--from", "zero"}, "zero"},
-           {"spectrum", {"--sample-steps", "0", "--width", "64", "--height", "64"}, "steps is 0"},
+           {"spectrum",
+            {"--sample-steps", "0", "--width", "64", "--height", "64"},
+            "--sample-steps: must be"},
            {"convergence", {picture, "--c", "0"}, "--c"},
            {"convergence", {picture, "--lr", "-1"}, "must be positive"},
-           {"convergence", {picture, "--steps", "0"}, "steps is 0"},
+           {"convergence", {picture, "--steps", "0"}, "--steps: must be"},
            {"convergence", {oracle / "small.png", "--width", "8", "--height", "8"}, "nothing is known"},
            {"convergence", {}, "picture"}}) {
     const auto said = run(folder, oracle, b.program, b.arguments);

@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -69,6 +70,20 @@ public:
 private:
   scratch_folder folder_;
 };
+
+/// Options with a number, by the help of a program: those of type INT, UINT or FLOAT, or an array of them.
+inline std::vector<std::string> options_with_numbers(const std::string& help) {
+  std::vector<std::string> options;
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string option, type;
+    if (words >> option >> type && option.rfind("--", 0) == 0 &&
+        (type.find("INT") != std::string::npos || type.find("FLOAT") != std::string::npos))
+      options.push_back(option);
+  }
+  return options;
+}
 
 inline bool holds(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
