@@ -1,9 +1,9 @@
 #include "spectrum.hpp"
 
-#include "command_line.hpp"
 #include "console.hpp"
 #include "drawing.hpp"
 #include "files.hpp"
+#include "raster.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -114,8 +114,9 @@ int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts
   facts["spectra"] = rows;
   write_text(out.string() + ".json",
              facts.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  write_text(out.string() + ".svg", drawn(all));
-  std::cout << "wrote " << out.string() << ".svg and " << out.string() << ".json\n";
+  write_drawing(out, drawn(all));
+  std::cout << "wrote " << out.string() << ".svg, " << out.string() << ".png and " << out.string()
+            << ".json\n";
   return stopped ? interrupted_status : 0;
 }
 

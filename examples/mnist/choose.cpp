@@ -64,9 +64,9 @@ chosen_digits choose_digits(const fs::path& data, std::int64_t first, std::int64
   const auto set =
       to_tensors(fs::is_regular_file(data) ? read_digits(data, labels_of(data)) : read_digits(data));
   const auto n = set.images.size(0), begin = n > held_out ? n - held_out : 0;
-  if (first < 0 || count < 1 || first + count > n - begin)
-    throw bad_option("digits " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
-                     " were asked for, but " + data.string() + " has " + std::to_string(n - begin) +
+  if (first < 0 || count < 1 || count > n - begin - first)
+    throw bad_option(std::to_string(count) + " digits from digit " + std::to_string(first) +
+                     " on were asked for, but " + data.string() + " has " + std::to_string(n - begin) +
                      " held-out ones");
   const at::Tensor labels = set.labels.slice(0, begin + first, begin + first + count).contiguous();
   chosen_digits chosen{set.images.slice(0, begin + first, begin + first + count).contiguous(),

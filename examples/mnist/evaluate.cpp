@@ -38,17 +38,12 @@ struct request {
 
 /// "0.5:0.02" or "0.1".
 std::pair<double, double> rate(const std::string& text) {
-  double first = 0.0, last = 0.0;
-  char colon = ':', rest = 0;
-  std::istringstream in(text);
-  if (!(in >> first)) throw bad_option("--rates: " + text + " is no rate; write 0.5:0.02, or 0.1");
-  if (in >> colon) {
-    if (colon != ':' || !(in >> last) || in >> rest)
-      throw bad_option("--rates: " + text + " is no rate; write 0.5:0.02, or 0.1");
-  } else {
-    last = first;
-  }
-  return {first, last};
+  const auto colon = text.find(':');
+  const auto first = examples::number_of(text.substr(0, colon));
+  const auto last = colon == std::string::npos ? first : examples::number_of(text.substr(colon + 1));
+  if (!first || !last || !(*first > 0.0) || !(*last > 0.0))
+    throw bad_option("--rates: must be positive rates such as 0.5:0.02, or 0.1, not " + text);
+  return {*first, *last};
 }
 
 mnist::measurement measure(const std::string& task, const mnist::chosen_digits& digits, std::uint64_t seed) {
@@ -252,6 +247,31 @@ private:
   row_file rows_;
 };
 
+/// Refuses options that were given and would do nothing, and what a run would refuse after a while.
+void check(const CLI::App& app, const request& r) {
+  using examples::refuse_given;
+  bool steers = false, probes = false;
+  for (const auto& word : r.policies) {
+    const auto policy = mnist::policies().at(word);
+    mnist::check_policy(r.base, policy);
+    steers = steers || policy != policy_kind::none;
+    probes = probes || examples::takes_differences(policy);
+  }
+  const bool decays = std::any_of(r.iterations.begin(), r.iterations.end(), [](auto k) { return k > 1; });
+  for (const auto& text : r.rates)
+    if (const auto [first, last] = rate(text); first != last && !decays)
+      refuse_given(app, {"--rates"}, "on the last rate with --K 1: write one rate in place of " + text);
+  mnist::check_sampling_options(app, r.base);
+  if (!steers)
+    refuse_given(app, {"--K", "--rates", "--probe", "--select", "--limit"},
+                 "with --policies none alone: leave it out, or name other policies");
+  if (!probes) refuse_given(app, {"--probe"}, "with policies that take no forward differences: leave it out");
+  if (r.iterations.size() * r.rates.size() == 1 && r.select > 0)
+    refuse_given(app, {"--select"}, "with one K and one pair of rates, as there is no choice: leave it out");
+  if (r.select == 0)
+    refuse_given(app, {"--limit"}, "without --select, whose choice it is for: pass that, too");
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -269,33 +289,31 @@ int main(int argc, char** argv) {
   request r;
   r.base.batch = 50;
   r.base.out = "rows.jsonl";
+  using namespace examples;
   add_model_options(app, r.base);
   add_sampling_options(app, r.base);
   app.add_option("--tasks", r.tasks,
                  "superres_x2, superres_x4, inpaint_upper, _lower, _left, _right, _box, _random")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::IsMember({"superres_x2", "superres_x4", "inpaint_upper", "inpaint_lower", "inpaint_left",
+                             "inpaint_right", "inpaint_box", "inpaint_random"}));
   app.add_option("--policies", r.policies, "update policies")
       ->capture_default_str()
       ->check(CLI::IsMember(mnist::policies()));
-  app.add_option("--K", r.iterations, "inner iterations a time step, all that are to be tried")
-      ->capture_default_str();
+  add_number(app, "--K", r.iterations, iteration_counts,
+             "inner iterations a time step, all that are to be tried");
   app.add_option("--rates", r.rates, "first:last rates of the infinity norm, all that are to be tried")
       ->capture_default_str();
-  app.add_option("--probe", r.base.steering.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str();
-  app.add_option("--digits", r.digits, "how many digits")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--batch", r.base.batch, "digits at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option(
-         "--select", r.select,
-         "choose K and rates for each policy on this many of the first held-out digits, and report on "
-         "the others with these alone; 0: report all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--limit", r.limit, "constraint RMSE that a choice must keep to")->capture_default_str();
+  examples::add_probe_option(app, r.base.steering.probe);
+  add_number(app, "--digits", r.digits, mnist::digit_counts, "how many digits");
+  add_number(app, "--batch", r.base.batch, mnist::batch_sizes, "digits at once");
+  add_number(app, "--select", r.select, mnist::first_digits,
+             "choose K and rates for each policy on this many of the first held-out digits, and report on "
+             "the others with these alone; 0: report all");
+  add_number(app, "--limit", r.limit, not_negative, "constraint RMSE that a choice must keep to");
   app.add_option("--out", r.base.out, "file of rows")->capture_default_str();
   return mnist::run_with(app, argc, argv, [&] {
+    check(app, r);
     if (r.select > r.base.first && r.select > 0)
       throw bad_option("--select " + std::to_string(r.select) + " digits and --first " +
                        std::to_string(r.base.first) +

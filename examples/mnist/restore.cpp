@@ -27,10 +27,7 @@ double mean(const std::vector<double>& values) {
 } // namespace
 
 void add_restore_options(CLI::App& app, arguments& a) {
-  app.add_option("--batch", a.batch, "digits at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10000))
-      ->group("Model and digits");
+  examples::add_number(app, "--batch", a.batch, batch_sizes, "digits at once")->group("Model and digits");
   app.add_option("--out", a.out, "writes this name with .png and .json")->capture_default_str();
 }
 

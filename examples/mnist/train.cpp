@@ -5,6 +5,8 @@
 #include "networks.hpp"
 #include "samples.hpp"
 
+#include <common/command_line.hpp>
+
 #include <pushforward/error.hpp>
 
 #include <ATen/ATen.h>
@@ -346,8 +348,6 @@ at::Tensor samples_of(const std::string& task, const networks& n) {
 bool generates(const std::string& task) { return task != "judge" && task != "vae"; }
 
 int train(const options& o) {
-  if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0))
-    throw bad_option("--steps, --batch, --every and --rate must be positive");
   training run(o);
   std::cerr << o.task << ": " << run.parameters() << " parameters, from step " << run.step() << " of "
             << o.steps << '\n';
@@ -469,34 +469,36 @@ int main(int argc, char** argv) {
   app.footer("Example: pushforward_mnist_train all --data mnist/ --out weights/\n"
              "         pushforward_mnist_train ddpm --data mnist/ --steps 20000");
   app.require_subcommand(1);
+  using namespace examples;
+  const whole_numbers counts{1, 1'000'000'000};
   const std::vector<std::string> tasks{"judge", "ddpm", "vae", "latent_ddpm", "flow"};
   fs::path data, folder = "train", out = "weights";
   std::map<std::string, options> given;
   for (const auto& task : tasks) {
     auto& o = given[task] = defaults_of(task);
     auto* sub = app.add_subcommand(task, "train one network");
-    sub->add_option("--data", data, "folder with MNIST's IDX files")->required();
-    sub->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
-    sub->add_option("--steps", o.steps, "optimisation steps")->capture_default_str();
-    sub->add_option("--batch", o.batch, "digits a step")->capture_default_str();
-    sub->add_option("--rate", o.rate, "highest learning rate")->capture_default_str();
-    sub->add_option("--every", o.every, "steps between checkpoints")->capture_default_str();
-    sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
-    sub->add_option("--start-from", o.start_from,
-                    task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
-                                          : "checkpoint whose averaged weights to start from");
+    add_name(*sub, "--data", data, "folder with MNIST's IDX files")->required();
+    add_name(*sub, "--folder", folder, "checkpoints and losses")->capture_default_str();
+    add_number(*sub, "--steps", o.steps, counts, "optimisation steps");
+    add_number(*sub, "--batch", o.batch, whole_numbers{1, 10'000}, "digits a step");
+    add_number(*sub, "--rate", o.rate, positive, "highest learning rate");
+    add_number(*sub, "--every", o.every, counts, "steps between checkpoints");
+    if (task != "judge") sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
+    add_name(*sub, "--start-from", o.start_from,
+             task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
+                                   : "checkpoint whose averaged weights to start from");
   }
   auto* all = app.add_subcommand(
       "all", "train all five, and export them: the shipped weights, but for ddpm's second run, which "
              "docs/training.md gives");
-  all->add_option("--data", data, "folder with MNIST's IDX files")->required();
-  all->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
+  add_name(*all, "--data", data, "folder with MNIST's IDX files")->required();
+  add_name(*all, "--folder", folder, "checkpoints and losses")->capture_default_str();
   all->add_option("--out", out, "where the weights go")->capture_default_str();
   auto* exported =
       app.add_subcommand("export", "write the averaged weights of checkpoints as float16 safetensors");
   std::vector<std::string> which = tasks;
   exported->add_option("tasks", which, "which ones (default: all)");
-  exported->add_option("--folder", folder, "checkpoints")->capture_default_str();
+  add_name(*exported, "--folder", folder, "checkpoints")->capture_default_str();
   exported->add_option("--out", out, "where the weights go")->capture_default_str();
   bool full = false;
   exported->add_flag("--float32", full, "as they were trained, not rounded to float16");
@@ -504,8 +506,8 @@ int main(int argc, char** argv) {
       app.add_subcommand("samples", "draw what exported weights make, and have the judge look at it");
   fs::path weights = "weights", pictures = ".";
   shown->add_option("tasks", which, "which ones (default: all)");
-  shown->add_option("--weights", weights, "folder with the exported weights")->capture_default_str();
-  shown->add_option("--data", data, "folder with MNIST's IDX files")->required();
+  add_name(*shown, "--weights", weights, "folder with the exported weights")->capture_default_str();
+  add_name(*shown, "--data", data, "folder with MNIST's IDX files")->required();
   shown->add_option("--out", pictures, "where samples_*.png go")->capture_default_str();
   app.failure_message([](const CLI::App*, const CLI::Error& e) {
     return std::string("pushforward_mnist_train: ") + e.what() + " (--help lists the options)\n";

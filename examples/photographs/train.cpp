@@ -16,7 +16,6 @@
 #include <c10/core/GradMode.h>
 #include <torch/serialize.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

@@ -3,6 +3,7 @@
 
 #include "model.hpp"
 #include "pictures.hpp"
+#include "room.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
@@ -193,6 +194,10 @@ std::string table_of(const json& runs) {
 }
 
 int study(const arguments& a) {
+  const auto side = static_cast<double>(a.size);
+  require_free(decoder_values(libtorch::models::autoencoder_tiny_config{}, true) * sizeof(float) * side *
+                   side,
+               {{a.size, a.size}}, "ask for fewer pixels with --size");
   const decoder_with_encoder d = read_autoencoder(a.network, {}).maps;
   examples::progress_bar bar("photographs");
   const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);
@@ -246,10 +251,12 @@ int main(int argc, char** argv) {
       "pushforward_photos"};
   app.footer("Example:\n  pushforward_photos --autoencoder taef2 --out photos astronaut.png chelsea.png");
   arguments a;
-  app.add_option("pictures", a.pictures, "photographs, JPEG or PNG; their middle is used")->required();
-  app.add_option("--autoencoder", a.network,
-                 "folder with encoder.safetensors and decoder.safetensors (TAESD's family), or as diffusers "
-                 "writes it")
+  examples::add_name(app, "pictures", a.pictures, "photographs, JPEG or PNG; their middle is used")
+      ->required();
+  examples::add_name(
+      app, "--autoencoder", a.network,
+      "folder with encoder.safetensors and decoder.safetensors (TAESD's family), or as diffusers "
+      "writes it")
       ->required();
   app.add_option("--out", a.out, "folder for what is written")->capture_default_str();
   app.add_option("--tasks", a.tasks, "of superres_x4, superres_x8, half")
@@ -257,24 +264,25 @@ int main(int argc, char** argv) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"superres_x4", "superres_x8", "half"}));
-  app.add_option("--size", a.size, "side in pixels, a multiple of 64")
-      ->capture_default_str()
-      ->check([](auto& text) {
-        const auto n = std::strtol(text.c_str(), nullptr, 10);
-        return n > 0 && n % 64 == 0 ? std::string() : text + " is not a positive multiple of 64";
+  using examples::positive;
+  examples::add_number(app, "--size", a.size, examples::whole_numbers{64, 8192},
+                       "side in pixels, a multiple of 64")
+      ->check([](const std::string& text) {
+        return std::stol(text) % 64 == 0 ? std::string() : "must be a multiple of 64, not " + text;
       });
-  app.add_option("--K", a.iterations, "iterations")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--lr", a.rate.first, "largest change of a latent element in the first iteration")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--lr-last", a.rate.last, "in the last one; linear in between")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--probe", a.probe, "of the encoder's difference")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  examples::add_number(app, "--K", a.iterations, examples::whole_numbers{1, 100'000}, "iterations");
+  examples::add_number(app, "--lr", a.rate.first, positive,
+                       "largest change of a latent element in the first iteration");
+  examples::add_number(app, "--lr-last", a.rate.last, positive, "in the last one; linear in between");
+  examples::add_number(app, "--probe", a.probe, positive, "of the encoder's difference");
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
   return examples::run_with(
-      app, argc, argv, [&] { return study(a); },
+      app, argc, argv,
+      [&] {
+        if (a.iterations == 1 && a.rate.last != a.rate.first)
+          examples::refuse_given(app, {"--lr-last"},
+                                 "with --K 1, whose one iteration takes --lr: leave it out");
+        return study(a);
+      },
       [&] { return "; the strips that were finished are in " + a.out.string(); });
 }

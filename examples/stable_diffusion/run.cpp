@@ -3,6 +3,7 @@
 #include "pictures.hpp"
 
 #include <common/animation.hpp>
+#include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
@@ -124,22 +125,19 @@ void run_arguments::set_rates(const CLI::App& app, double first, double last) {
 }
 
 void add_run_options(CLI::App& app, run_arguments& a) {
-  examples::add_update_options(app, a.update, "sample");
+  using namespace examples;
+  add_update_options(app, a.update, "sample");
   const std::string sampler = "Sampler", output = "Output";
-  app.add_option("--steps", a.steps, "time steps")->capture_default_str()->group(sampler);
-  app.add_option("--start", a.start,
-                 "where to start: 1 from noise, less from the noised input (image to image)")
-      ->capture_default_str()
+  add_number(app, "--steps", a.steps, step_counts, "time steps")->group(sampler);
+  add_number(app, "--start", a.start, positive_shares,
+             "where to start: 1 from noise, less from the noised input (image to image)")
       ->group(sampler);
-  app.add_option("--eta", a.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
+  add_number(app, "--eta", a.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(sampler);
-  app.add_option("--seed", a.seed, "of all noise")->capture_default_str()->group(sampler);
-  app.add_option("--batch", a.batch, "samples at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
-      ->group(sampler);
-  app.add_option("--latents", a.latents,
-                 "starts from the tensor `start` of this .safetensors file, in place of noise of the seed")
+  add_number(app, "--seed", a.seed, any_seed, "of all noise")->group(sampler);
+  add_number(app, "--batch", a.batch, whole_numbers{1, 1000}, "samples at once")->group(sampler);
+  add_name(app, "--latents", a.latents,
+           "starts from the tensor `start` of this .safetensors file, in place of noise of the seed")
       ->group(sampler);
   app.add_option("--out", a.out, "writes this name with .png, .json (trace) and .html (report)")
       ->capture_default_str()
@@ -150,6 +148,19 @@ void add_run_options(CLI::App& app, run_arguments& a) {
   app.add_flag("--save-latents", a.save_latents,
                "also the latents, at the start and at the end, as .safetensors")
       ->group(output);
+}
+
+void check_eta(const CLI::App& app, const run_arguments& a) {
+  if (a.steps == 1 && a.eta.value_or(0.0) > 0.0)
+    examples::refuse_given(app, {"--eta"}, "with --steps 1, whose one step ends without noise: leave it out");
+}
+
+void check_run_options(const CLI::App& app, const run_arguments& a) {
+  examples::check_update_options(app, a.update);
+  check_eta(app, a);
+  if (!a.latents.empty() && (a.eta == 0.0 || a.steps == 1))
+    examples::refuse_given(app, {"--seed"},
+                           "with --latents and steps without noise, as nothing is drawn: leave it out");
 }
 
 path_sampler sampler_of(const latent_model& m, const run_arguments& a) {
@@ -170,9 +181,26 @@ void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::strin
       "difference" +
           note,
       group);
-  app.add_option("--encoder-probe", a.probe, "of the encoder's difference, of a range of 2")
-      ->capture_default_str()
+  examples::add_number(app, "--encoder-probe", a.probe, examples::positive,
+                       "of the encoder's difference, of a range of 2")
       ->group(group);
+}
+
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy) {
+  if (policy == examples::policy_kind::none)
+    examples::refuse_given(
+        app, {"--pullback", "--encoder-probe"},
+        "with --policy none, which looks at no error: leave it out, or take another policy");
+  if (policy == examples::policy_kind::vae_newton) {
+    if (a.kind == pullback_kind::decoder)
+      examples::refuse_given(app, {"--pullback"},
+                             "as decoder with --policy vae_newton, whose pullback is the encoder's: leave it "
+                             "out, or take inexact_newton");
+    a.kind = pullback_kind::encoder;
+  }
+  if (a.kind == pullback_kind::decoder)
+    examples::refuse_given(app, {"--encoder-probe"},
+                           "with the decoder's pullback: leave it out, or pass --pullback encoder");
 }
 
 latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a) {

@@ -12,7 +12,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -21,6 +20,10 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace stable_diffusion {
 
@@ -46,6 +49,11 @@ struct run_arguments {
 /// Those of `examples::add_update_options`, and --steps, --start, --eta, --seed, --batch, --latents, --out,
 /// --frames, --save-latents.
 void add_run_options(CLI::App& app, run_arguments& a);
+
+/// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
+void check_run_options(const CLI::App& app, const run_arguments& a);
+/// Of them --eta alone, for a program without the others.
+void check_eta(const CLI::App& app, const run_arguments& a);
 
 /// The tensor `start` of a .safetensors file, of the shape, type and place of `like`.
 /// \throws pushforward::bad_file, pushforward::bad_option
@@ -74,6 +82,10 @@ struct pullback_arguments {
 /// --pullback, --encoder-probe. \param note at the end of the former's help
 void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::string& group,
                           const std::string& note = "");
+
+/// Under the policy vae_newton the encoder's. Refuses those of the options that were given and would do
+/// nothing. \throws pushforward::bad_option
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy);
 
 /// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
 /// device. Refers to the model. \throws pushforward::bad_option for a bad probe

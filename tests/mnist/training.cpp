@@ -92,8 +92,7 @@ std::vector<std::string> train(const std::string& task, const scratch_folder& fo
           "--batch",
           "8",
           "--every",
-          "4",
-          "--no-sheet"};
+          "4"};
 }
 
 int run(const std::vector<std::string>& arguments, const scratch_folder& folder) {
@@ -179,6 +178,7 @@ TEST_CASE("every network trains, resumes and is exported") {
   for (const std::string task : {"vae", "ddpm", "latent_ddpm"}) { // flow differs from ddpm in its loss alone
     CAPTURE(task);
     auto arguments = train(task, folder, "t", "1");
+    arguments.push_back("--no-sheet");
     REQUIRE(run(arguments, folder) == 0);
     arguments[6] = "2";
     REQUIRE(run(arguments, folder) == 0);
@@ -215,6 +215,10 @@ TEST_CASE("what cannot be done is said in one line, with exit status 2") {
   CHECK_THAT(refused({"judge"}), says("--data"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "many"}), says("many"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "0", "--folder", in("t")}), says("--steps"));
+  CHECK_THAT(refused({"judge", "--data", data, "--rate", "nan"}), says("--rate: must be a finite number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--batch", "-1"}), says("--batch: must be a whole number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--every", "010x"}), says("--every: must be a whole number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--no-sheet"}), says("--no-sheet")); // it draws none
   CHECK_THAT(refused({"judge", "--data", in("none"), "--folder", in("t")}),
              says("none") && says("no such folder"));
   CHECK_THAT(refused({"judge", "--data", in("few"), "--folder", in("t")}), says("1000 digits"));

@@ -7,8 +7,10 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 using namespace pushforward;
@@ -190,6 +192,28 @@ TEST_CASE("a key that comes twice is refused") {
   CHECK_THAT(fault(R"({"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}})", eight),
              says(R"(has "dtype" twice)"));
   CHECK_THAT(fault(R"({"__metadata__":{"k":"1","\u006b":"2"}})", ""), says(R"(has "k" twice)"));
+}
+
+TEST_CASE("a header is read in time that grows as its length does") {
+  // processor time, the least of some, so that neighbours of the test do not count
+  const auto seconds = [](std::size_t names, const std::string& last) {
+    std::string header = "{";
+    for (std::size_t i = 0; i < names; ++i)
+      header += "\"" + std::to_string(i) + "\":" + entry("F32", "[0]", "[0,0]") + ",";
+    const std::string bytes = file_of(header + "\"" + last + "\":" + entry("F32", "[0]", "[0,0]") + "}", "");
+    double least = 1e9;
+    for (int i = 0; i < 3; ++i) {
+      const auto start = std::clock();
+      CHECK(fault(bytes).empty() == (last == "last"));
+      least = std::min(least, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    }
+    return least;
+  };
+  for (const char* last : {"last", "0"}) { // the second is there twice
+    const double few = seconds(1'000, last), many = seconds(16'000, last);
+    CAPTURE(few, many);
+    CHECK(many < 64.0 * few + 0.05); // 16 times the names; the square would be 256
+  }
 }
 
 TEST_CASE("shapes that overflow are refused") {

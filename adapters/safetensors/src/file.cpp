@@ -24,7 +24,7 @@ using json = nlohmann::json;
 
 constexpr std::size_t length_size = 8;
 constexpr std::uint64_t header_limit = 100'000'000;
-constexpr int depth_limit = 4;
+constexpr std::size_t depth_limit = 4;
 
 struct type_row {
   dtype type;
@@ -66,49 +66,53 @@ std::string quoted(const std::string& text) {
   return json(text.substr(0, 200)).dump(-1, ' ', true, json::error_handler_t::replace);
 }
 
-/// Parses the header; a key that comes twice in one object is an error, which a plain parse would swallow.
-json header_json(std::span<const std::byte> bytes, const std::string& name) {
-  std::vector<std::set<std::string>> keys;
-  std::string fault;
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) {
-      if (depth > depth_limit && fault.empty()) fault = "its header is nested too deep";
-      keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::array_start && depth > depth_limit && fault.empty()) {
-      fault = "its header is nested too deep";
-    } else if (event == json::parse_event_t::key && fault.empty()) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) fault = "its header has " + quoted(key) + " twice";
-    }
-    return true;
-  };
-  const char* first = reinterpret_cast<const char*>(bytes.data());
-  // the parser itself does not recurse, but the tree it makes is destroyed level by level: bound it
-  // beforehand
-  int depth = 0;
-  bool in_string = false, escaped = false;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const char c = first[i];
-    if (in_string) {
-      if (escaped)
-        escaped = false;
-      else if (c == '\\')
-        escaped = true;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > depth_limit) refuse(name, "its header is nested too deep");
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
+/// Hears the header as it is parsed, and stops at what a plain parse would swallow (a key that comes twice in
+/// one object) or recurse into (deep nesting). The library's own filter, a callback, takes time that grows
+/// with the square of the number of tensors.
+class header_check : public json::json_sax_t {
+public:
+  std::string fault; ///< what is wrong, beside faults of the JSON itself
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return deeper(); }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t) override { return deeper(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) fault = "its header has " + quoted(std::as_const(name)) + " twice";
+    return fault.empty();
   }
-  json header = json::parse(first, first + bytes.size(), watch, false);
-  if (header.is_discarded()) refuse(name, "its header is not JSON");
-  if (!fault.empty()) refuse(name, fault);
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+private:
+  bool deeper() {
+    keys_.emplace_back();
+    if (keys_.size() > depth_limit) fault = "its header is nested too deep";
+    return fault.empty();
+  }
+  bool leave() {
+    keys_.pop_back();
+    return true;
+  }
+
+  std::vector<std::set<std::string>> keys_; // of each object and array that is open
+};
+
+json header_json(std::span<const std::byte> bytes, const std::string& name) {
+  const char* first = reinterpret_cast<const char*>(bytes.data());
+  header_check check;
+  const bool sound = json::sax_parse(first, first + bytes.size(), &check);
+  if (!check.fault.empty()) refuse(name, check.fault);
+  if (!sound) refuse(name, "its header is not JSON");
+  json header = json::parse(first, first + bytes.size());
   if (!header.is_object()) refuse(name, "its header is not a JSON object");
   return header;
 }

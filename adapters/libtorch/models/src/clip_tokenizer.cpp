@@ -169,6 +169,7 @@ template <class Word> void for_each_word(std::u16string_view text, Word&& word) 
 
 std::string read(const std::filesystem::path& path) {
   std::error_code none;
+  if (std::filesystem::is_directory(path, none)) refuse(path.string(), "is a folder, where a file is needed");
   if (!std::filesystem::is_regular_file(path, none)) refuse(path.string(), "there is no such file");
   std::ifstream in(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};

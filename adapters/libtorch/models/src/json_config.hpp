@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -26,19 +27,16 @@ public:
   /// \throws bad_file for a file that cannot be read or does not hold a JSON object
   explicit json_config(const std::filesystem::path& path) : name_{path.string()} {
     std::error_code none;
+    if (std::filesystem::is_directory(path, none))
+      throw bad_file(name_ + ": is a folder, where a configuration file in JSON is needed");
     if (!std::filesystem::is_regular_file(path, none)) throw bad_file(name_ + ": there is no such file");
     if (std::filesystem::file_size(path, none) > std::uintmax_t{1} << 24)
       throw bad_file(name_ + ": has more than 16 MiB, too much for a model's configuration");
     std::ifstream in(path, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(in), {}};
     if (!in) throw bad_file(name_ + ": cannot be read");
-    bool too_deep = false;
-    const auto watch = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-      too_deep = too_deep || depth > 32;
-      return !too_deep;
-    };
-    values_ = nlohmann::json::parse(text, watch, false);
-    if (too_deep || !values_.is_object())
+    if (nesting_of(text) <= 32) values_ = nlohmann::json::parse(text, nullptr, false);
+    if (!values_.is_object())
       throw bad_file(name_ + ": is not a JSON object; give the path of a model's configuration");
   }
 
@@ -162,6 +160,22 @@ public:
   }
 
 private:
+  /// How deep objects and arrays lie in each other, as trees are copied and written by recursion. (The
+  /// parser's own callback could tell, too, in time that grows with the square of an object's keys.)
+  static std::size_t nesting_of(const std::string& text) {
+    std::size_t depth = 0, deepest = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const char c = text[i];
+      if (c == '"') in_string = !in_string;
+      if (in_string && c == '\\') ++i; // whatever is escaped
+      if (in_string) continue;
+      if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
+      if ((c == '}' || c == ']') && depth > 0) --depth;
+    }
+    return deepest;
+  }
+
   static std::string dump(const nlohmann::json& value) {
     return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
