@@ -24,6 +24,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 namespace {
 
@@ -39,7 +40,7 @@ struct options {
   fs::path folder = "train";
   fs::path start_from;
   std::int64_t steps = 200000;
-  double minutes = 0.0; ///< of training in all; 0: no limit
+  std::optional<double> minutes; ///< of training in all
   std::int64_t batch = 16;
   std::int64_t patch = 64;
   double rate = 1e-3;
@@ -47,16 +48,9 @@ struct options {
   std::int64_t every = 500;
   std::uint64_t seed = 1;
   std::string device = "cpu";
-  int threads = 0;
+  std::optional<std::int64_t> threads;
   network_config config;
 };
-
-void check(const options& o) {
-  if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0) || !(o.minutes >= 0.0))
-    throw bad_option("--steps, --batch, --every and --rate must be positive, --minutes not negative");
-  if (o.patch < 16 || o.patch > 512) throw bad_option("--patch must be 16 to 512 pixels");
-  if (!(o.cool_down >= 0.0 && o.cool_down <= 1.0)) throw bad_option("--cool-down must be in [0, 1]");
-}
 
 c10::Device device_named(const std::string& name) {
   if (name == "cpu") return c10::Device(c10::kCPU);
@@ -206,7 +200,7 @@ public:
   /// How far the run is, 0 to 1: by its steps, or by the clock where it has a time limit.
   double done() const {
     const double by_steps = static_cast<double>(step_) / static_cast<double>(options_.steps);
-    return options_.minutes > 0.0 ? std::max(by_steps, seconds_ / (60.0 * options_.minutes)) : by_steps;
+    return options_.minutes ? std::max(by_steps, seconds_ / (60.0 * *options_.minutes)) : by_steps;
   }
 
   /// The rate of the next step: rises over 200 steps, stays, and falls to 0 in the last part of the run.
@@ -336,8 +330,7 @@ private:
 };
 
 int train(const options& o) {
-  check(o);
-  if (o.threads > 0) at::set_num_threads(o.threads);
+  if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
   training run(o);
   std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, from step "
             << run.step() << " of " << o.steps << '\n';
@@ -394,54 +387,52 @@ int main(int argc, char** argv) {
   app.footer("Example: pushforward_photographs_train train --photographs photographs/ --minutes 600\n"
              "         pushforward_photographs_train export --out denoiser.safetensors");
   app.require_subcommand(1);
+  using namespace examples;
   options o;
-  auto* trained = app.add_subcommand("train", "train it, and measure it on held-out photographs");
-  trained
-      ->add_option(
-          "--photographs", o.photographs,
-          "folder with training/ and held_out/, each with JPEG and PNG files (scripts/photographs.sh)")
+  auto& trained = *app.add_subcommand("train", "train it, and measure it on held-out photographs");
+  add_name(trained, "--photographs", o.photographs,
+           "folder with training/ and held_out/, each with JPEG and PNG files (scripts/photographs.sh)")
       ->required();
-  trained->add_option("--folder", o.folder, "checkpoint and log")->capture_default_str();
-  trained->add_option("--start-from", o.start_from, "checkpoint whose averaged weights to start from");
-  trained->add_option("--steps", o.steps, "optimisation steps")->capture_default_str();
-  trained->add_option("--minutes", o.minutes, "stop after so many minutes of training, if that is sooner");
-  trained->add_option("--batch", o.batch, "patches a step")->capture_default_str();
-  trained->add_option("--patch", o.patch, "side of a patch, in pixels")->capture_default_str();
-  trained->add_option("--rate", o.rate, "highest learning rate")->capture_default_str();
-  trained
-      ->add_option("--cool-down", o.cool_down, "share of the run, at its end, in which the rate falls to 0")
-      ->capture_default_str();
-  trained->add_option("--every", o.every, "steps between checkpoints")->capture_default_str();
-  trained->add_option("--seed", o.seed, "of the first weights, the patches and the noise")
-      ->capture_default_str();
-  trained->add_option("--device", o.device, "cpu or cuda")->capture_default_str();
-  trained->add_option("--threads", o.threads, "on the CPU (default: one for each core)");
-  trained->add_option("--space-to-depth", o.config.patch, "the network's first step: 1, 2 or 4")
-      ->capture_default_str();
-  trained->add_option("--widths", o.config.widths, "channels of the network's levels")->capture_default_str();
-  trained->add_option("--blocks", o.config.blocks, "residual blocks of the network's levels")
-      ->capture_default_str();
-  auto* exported = app.add_subcommand("export", "write the averaged weights as float16 safetensors");
+  const whole_numbers counts{1, 1'000'000'000};
+  add_name(trained, "--folder", o.folder, "checkpoint and log")->capture_default_str();
+  add_name(trained, "--start-from", o.start_from, "checkpoint whose averaged weights to start from");
+  add_number(trained, "--steps", o.steps, counts, "optimisation steps");
+  add_number(trained, "--minutes", o.minutes, positive,
+             "stop after so many minutes of training in all, if that is sooner");
+  add_number(trained, "--batch", o.batch, whole_numbers{1, 10'000}, "patches a step");
+  add_number(trained, "--patch", o.patch, whole_numbers{16, 512}, "side of a patch, in pixels");
+  add_number(trained, "--rate", o.rate, positive, "highest learning rate");
+  add_number(trained, "--cool-down", o.cool_down, shares,
+             "share of the run, at its end, in which the rate falls to 0");
+  add_number(trained, "--every", o.every, counts, "steps between checkpoints");
+  add_number(trained, "--seed", o.seed, any_seed, "of the first weights, the patches and the noise");
+  add_name(trained, "--device", o.device, "cpu or cuda")->capture_default_str();
+  add_number(trained, "--threads", o.threads, whole_numbers{1, 1024}, "on the CPU [one for each core]");
+  add_number(trained, "--space-to-depth", o.config.patch, whole_numbers{1, 4},
+             "the network's first step: 1, 2 or 4");
+  add_number(trained, "--widths", o.config.widths, whole_numbers{1, 512}, "channels of the network's levels");
+  add_number(trained, "--blocks", o.config.blocks, whole_numbers{1, 16},
+             "residual blocks of the network's levels");
+  auto& exported = *app.add_subcommand("export", "write the averaged weights as float16 safetensors");
   fs::path out = "denoiser.safetensors", weights, pictures;
   bool full = false;
-  exported->add_option("--folder", o.folder, "where the checkpoint is")->capture_default_str();
-  exported->add_option("--out", out, "the file")->capture_default_str();
-  exported->add_flag("--float32", full, "as they were trained, not rounded to float16");
-  auto* evaluated =
-      app.add_subcommand("evaluate", "PSNR at several noise levels, of each picture and in the mean");
-  evaluated->add_option("weights", weights, "exported weights")->required();
-  evaluated->add_option("--photographs", pictures, "folder with JPEG and PNG files")->required();
+  add_name(exported, "--folder", o.folder, "where the checkpoint is")->capture_default_str();
+  add_name(exported, "--out", out, "the file")->capture_default_str();
+  exported.add_flag("--float32", full, "as they were trained, not rounded to float16");
+  auto& evaluated =
+      *app.add_subcommand("evaluate", "PSNR at several noise levels, of each picture and in the mean");
+  add_name(evaluated, "weights", weights, "exported weights")->required();
+  add_name(evaluated, "--photographs", pictures, "folder with JPEG and PNG files")->required();
 
-  return examples::run_with(app, argc, argv, [&] {
-    if (exported->parsed()) {
+  return run_with(app, argc, argv, [&] {
+    if (exported.parsed()) {
       export_weights(o.folder, out, !full);
       return 0;
     }
-    if (evaluated->parsed()) {
+    if (evaluated.parsed()) {
       evaluate(weights, pictures);
       return 0;
     }
-    examples::catch_interrupts();
     return train(o);
   });
 }
