@@ -6,7 +6,6 @@
 
 #include <png.h>
 
-#include <fstream>
 #include <string>
 
 namespace examples {
@@ -63,13 +62,9 @@ std::vector<std::uint8_t> png_bytes(const picture& p) {
 }
 
 void write_png(const std::filesystem::path& path, const picture& p) {
-  const auto bytes = png_bytes(p);
-  write_whole(path, [&](const std::filesystem::path& temporary) {
-    std::ofstream out(temporary, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    out.flush();
-    if (!out) throw bad_file(path.string() + ": cannot be written");
-  });
+  file_set one;
+  one.add(path, png_bytes(p));
+  one.write();
 }
 
 } // namespace examples

@@ -82,6 +82,9 @@ using spectrum_finder =
 /// Of each operator at each time, with a progress bar; fewer after Ctrl-C.
 std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_finder& at);
 
+/// What is written of it: OUT.json and OUT.svg.
+std::vector<std::filesystem::path> spectra_files(const std::filesystem::path& out);
+
 /// Prints the largest magnitudes; writes OUT.svg (them over time) and OUT.json (`facts` and all eigenvalues).
 /// \return the program's exit status
 int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts,

@@ -6,6 +6,7 @@
 #include "jacobian.hpp"
 
 #include <common/drawing.hpp>
+#include <common/outputs.hpp>
 
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
@@ -75,8 +76,10 @@ int main(int argc, char** argv) {
   app.add_option("--pixel", pixel, "row and column of the error")->capture_default_str();
   app.add_option("--quantile", o.quantile, "of |J e|, by which J e is divided")->capture_default_str();
   app.add_option("--cutoff", o.cutoff, "of singular values, for J^-1 e")->capture_default_str();
-  app.add_option("--out", a.out, "writes this name with .svg and .json")->capture_default_str();
+  examples::add_output_option(app, a.out, "writes this name with .svg and .json", {".svg", ".json"});
   return mnist::run_with(app, argc, argv, [&] {
+    const auto named = [&](const char* end) { return mnist::with_ending(a.out, end); };
+    mnist::require_writable({named(".svg"), named(".json")}, inputs_of(a));
     const mnist::digit_model model(a.model, a.weights);
     o.time = time >= 0.0 ? time : a.model == mnist::model_kind::flow ? 0.5 : 500.0;
     o.row = pixel[0];
@@ -107,8 +110,10 @@ int main(int argc, char** argv) {
                                  {"change_norm", t.norm},
                                  {"cosine_with_J_e", t.cosine}});
     j["singular_values"] = d.singular_values;
-    mnist::write_text(a.out.string() + ".svg", drawn(d, o));
-    mnist::write_text(a.out.string() + ".json", j.dump(1) + "\n");
+    mnist::file_set files;
+    files.add(named(".svg"), drawn(d, o));
+    files.add(named(".json"), j.dump(1) + "\n");
+    files.write();
     std::cout << "wrote " << a.out.string() << ".svg and " << a.out.string() << ".json\n";
     return completed ? 0 : mnist::interrupted_status;
   });

@@ -34,8 +34,9 @@ int main(int argc, char** argv) {
       known.where = "picture";
       known.mask = mnist::read_png(mask);
     }
-    return mnist::restore(a, mnist::name_of(known), [&](const mnist::chosen_digits& digits) {
+    const auto measure = [&](const mnist::chosen_digits& digits) {
       return mnist::measurement(known, digits.images, a.steering.seed, digits.first);
-    });
+    };
+    return mnist::restore(a, mnist::name_of(known), measure, {{"the mask", mask}});
   });
 }

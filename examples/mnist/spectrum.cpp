@@ -4,6 +4,7 @@
 #include "choose.hpp"
 #include "jacobian.hpp"
 
+#include <common/outputs.hpp>
 #include <common/spectrum.hpp>
 
 #include <algorithm>
@@ -24,8 +25,9 @@ int main(int argc, char** argv) {
   add_model_options(app, a);
   app.add_option("--times", times, "times t; sigma for the flow model [ten from 50 to 950, or 0.05 to 0.95]");
   app.add_option("--krylov", krylov, "Arnoldi steps")->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("--out", a.out, "writes this name with .svg and .json")->capture_default_str();
+  examples::add_output_option(app, a.out, "writes this name with .svg and .json", {".svg", ".json"});
   return mnist::run_with(app, argc, argv, [&] {
+    examples::require_writable(examples::spectra_files(a.out), inputs_of(a));
     const mnist::digit_model model(a.model, a.weights);
     const auto digits = mnist::choose_digits(a.data, a.first, 1);
     if (times.empty())

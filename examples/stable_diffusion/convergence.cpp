@@ -9,6 +9,7 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/report.hpp>
 #include <common/usage.hpp>
 
@@ -123,7 +124,8 @@ public:
 
   /// OUT.svg, OUT.json and OUT.html.
   void write(const at::Tensor& image) const {
-    const auto named = [&](const char* end) { return std::filesystem::path(a_.run.out.string() + end); };
+    const auto named = [&](const char* end) { return examples::with_ending(a_.run.out, end); };
+    examples::file_set files;
     const std::string plot = examples::curve_plot("Step-size rules of inexact Newton",
                                                   "inner iteration; the last value is the result's",
                                                   "constraint RMSE in latents", curves(), true);
@@ -137,14 +139,14 @@ public:
                       {"costs", passes_of(r.passes)},
                       {"seconds", r.seconds}});
     const json settings = settings_of_all();
-    examples::write_text(named(".json"), json{{"model", m_.facts()},
-                                              {"settings", settings},
-                                              {"completed", !examples::interrupted()},
-                                              {"residual", "constraint RMSE in latents"},
-                                              {"runs", runs}}
-                                                 .dump(1, ' ', false, json::error_handler_t::replace) +
-                                             "\n");
-    examples::write_text(named(".svg"), plot);
+    files.add(named(".json"), json{{"model", m_.facts()},
+                                   {"settings", settings},
+                                   {"completed", !examples::interrupted()},
+                                   {"residual", "constraint RMSE in latents"},
+                                   {"runs", runs}}
+                                      .dump(1, ' ', false, json::error_handler_t::replace) +
+                                  "\n");
+    files.add(named(".svg"), plot);
 
     examples::report page;
     page.title = "Convergence of step-size rules";
@@ -164,7 +166,8 @@ public:
     page.settings = rows_of(settings);
     for (auto& row : rows_of(m_.facts())) page.settings.push_back(std::move(row));
     if (examples::interrupted()) page.note = "stopped by the user";
-    examples::write_text(named(".html"), examples::html_of(page));
+    files.add(named(".html"), examples::html_of(page));
+    files.write();
     std::cout << "wrote " << named(".svg").string() << ' ' << named(".json").string() << ' '
               << named(".html").string() << '\n';
   }
@@ -251,6 +254,10 @@ private:
 
 int run(const arguments& a) {
   infinity_norm{constant_rate(a.run.update.lr)}.check();
+  auto inputs = files_of(a.model);
+  inputs.push_back({"the picture", a.picture.picture});
+  const auto named = [&](const char* end) { return examples::with_ending(a.run.out, end); };
+  examples::require_writable({named(".json"), named(".svg"), named(".html")}, inputs);
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
@@ -310,8 +317,8 @@ int main(int argc, char** argv) {
   app.add_option("--eta", a.run.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
       ->group(group);
   app.add_option("--seed", a.run.seed, "of all noise")->capture_default_str()->group(group);
-  app.add_option("--out", a.run.out, "writes this name with .svg, .json and .html")
-      ->capture_default_str()
+  examples::add_output_option(app, a.run.out, "writes this name with .svg, .json and .html",
+                              {".svg", ".json", ".html"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] { return run(a); });

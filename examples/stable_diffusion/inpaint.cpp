@@ -39,6 +39,7 @@ json rms_of(const at::Tensor& images, const at::Tensor& image, const at::Tensor&
 }
 
 int inpaint(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}, {"the mask", a.mask.picture}});
   // all of the picture's own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto mask_for = [&](std::int64_t multiple) {

@@ -9,6 +9,7 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -262,17 +263,17 @@ void add_model_options(CLI::App& app, model_arguments& a) {
 
 autoencoder read_autoencoder(const fs::path& folder, const part_placement& part) {
   const auto where = placement_of(part, "cpu");
-  if (fs::exists(folder / "encoder.safetensors"))
+  if (pushforward::safetensors::is_there(folder / "encoder.safetensors"))
     return tiny(models::autoencoder_tiny::from_original(folder / "encoder.safetensors",
                                                         folder / "decoder.safetensors", where),
                 where);
   models::checkpoint_part p{folder / "config.json", {}, {folder / "diffusion_pytorch_model.safetensors"}};
-  std::ifstream in(*p.config);
-  if (!in)
+  if (!pushforward::safetensors::is_there(*p.config))
     throw bad_file(folder.string() +
                    ": is no folder of an autoencoder; it needs config.json and "
                    "diffusion_pytorch_model.safetensors, or encoder.safetensors and decoder.safetensors");
-  const auto config = json::parse(in, nullptr, false);
+  const auto text = pushforward::safetensors::regular_file(*p.config).read(std::uint64_t{1} << 24);
+  const auto config = json::parse(text, nullptr, false);
   if (config.is_object() && config.contains("_class_name") && config["_class_name"].is_string())
     p.class_name = config["_class_name"].get<std::string>();
   return autoencoder_of(p, models::checkpoint_layout::diffusers, where);

@@ -4,6 +4,8 @@
 #include "subject.hpp"
 
 #include <common/command_line.hpp>
+#include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/spectrum.hpp>
 
 #include <pushforward/estimate.hpp>
@@ -31,6 +33,7 @@ struct arguments {
 };
 
 int run(const arguments& a) {
+  examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   for (const double t : a.times) m.path().at(t);
@@ -94,8 +97,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber)
       ->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg and .json")
-      ->capture_default_str()
+  examples::add_output_option(app, a.out, "writes this name with .svg and .json", {".svg", ".json"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] { return run(a); });

@@ -1,6 +1,7 @@
 #include "style_constraint.hpp"
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -11,7 +12,8 @@ using traits = pushforward::tensor_traits<at::Tensor>;
 
 models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device device) {
   const auto config = folder / "config.json", weights = folder / "model.safetensors";
-  if (!std::filesystem::exists(config) || !std::filesystem::exists(weights))
+  using pushforward::safetensors::is_there;
+  if (!is_there(config) || !is_there(weights))
     throw pushforward::bad_file(
         folder.string() +
         ": is no folder of a CLIP vision encoder as transformers writes it; it needs config.json and "

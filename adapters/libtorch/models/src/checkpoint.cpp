@@ -1,6 +1,7 @@
 #include <pushforward/libtorch/models/checkpoint.hpp>
 
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include "json_config.hpp"
 
@@ -70,10 +71,8 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-bool is_file(const fs::path& path) {
-  std::error_code none;
-  return fs::is_regular_file(path, none);
-}
+/// Or something else by that name, which is refused once it is opened.
+bool is_file(const fs::path& path) { return safetensors::is_there(path); }
 
 bool is_folder(const fs::path& path) {
   std::error_code none;
