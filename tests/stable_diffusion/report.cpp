@@ -366,8 +366,9 @@ TEST_CASE("an animation has its frames as they were given, each for its time, an
   const std::size_t channels = GENERATE(std::size_t{1}, std::size_t{3});
   const std::size_t n = GENERATE(std::size_t{1}, std::size_t{5});
   const auto given = frames(channels, n);
-  const auto bytes = animated_png(given, 0.12, 2.5);
-  const auto all = chunks_of(std::string(bytes.begin(), bytes.end()));
+  const scratch_folder folder;
+  write_text(folder / "a.png", animated_png(given, 0.12, 2.5));
+  const auto all = chunks_of(read_bytes(folder / "a.png"));
   const auto& head = all.at(0);
   REQUIRE(head.first == "IHDR");
   REQUIRE(all.back().first == "IEND");
