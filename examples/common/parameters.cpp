@@ -9,7 +9,6 @@
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 
 namespace examples {
 
@@ -57,15 +56,12 @@ void read_weights(const std::filesystem::path& path, parameters& weights) {
   }
 }
 
-void write_weights(const std::filesystem::path& path, const parameters& weights,
-                   const std::map<std::string, std::string>& metadata, bool half) {
+std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
+                              bool half) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [name, value] : weights.all())
     tensors.emplace_back(name, half ? value.detach().to(at::kHalf) : value.detach());
-  std::error_code fault;
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), fault);
-  if (fault) throw bad_file(path.parent_path().string() + ": cannot be made (" + fault.message() + ")");
-  pushforward::libtorch::write_tensors(path, tensors, metadata);
+  return pushforward::libtorch::serialize_tensors(tensors, metadata);
 }
 
 } // namespace examples

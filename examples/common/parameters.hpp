@@ -34,8 +34,8 @@ private:
 /// \throws pushforward::bad_file
 void read_weights(const std::filesystem::path& path, parameters& weights);
 
-/// Writes parameters, whole or not at all: in float16, or as they are.
-void write_weights(const std::filesystem::path& path, const parameters& weights,
-                   const std::map<std::string, std::string>& metadata, bool half = true);
+/// The bytes of a file of parameters: in float16, or as they are.
+std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
+                              bool half = true);
 
 } // namespace examples

@@ -1,7 +1,5 @@
 #include "raster.hpp"
 
-#include "files.hpp"
-
 #include <pushforward/error.hpp>
 
 #include <cairo.h>
@@ -71,10 +69,9 @@ picture rasterised(const std::string& svg) {
   return p;
 }
 
-void write_drawing(const std::filesystem::path& out, const std::string& svg) {
-  const picture p = rasterised(svg);
-  write_text(out.string() + ".svg", svg);
-  write_png(out.string() + ".png", p);
+void add_drawing(file_set& files, const std::filesystem::path& out, const std::string& svg) {
+  files.add(with_ending(out, ".svg"), svg);
+  files.add(with_ending(out, ".png"), png_bytes(rasterised(svg)));
 }
 
 } // namespace examples

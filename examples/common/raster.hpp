@@ -2,6 +2,7 @@
 /// \file
 /// Drawings as pictures: for programs that show no SVG.
 
+#include "files.hpp"
 #include "png.hpp"
 
 #include <filesystem>
@@ -17,8 +18,7 @@ picture rasterised(const std::string& svg);
 /// \throws pushforward::error where fontconfig finds no font
 void require_fonts();
 
-/// Writes a drawing's SVG as OUT.svg and OUT.png, each whole or not at all.
-/// \throws what `rasterised`, `write_text` and `write_png` throw
-void write_drawing(const std::filesystem::path& out, const std::string& svg);
+/// Adds a drawing's SVG as OUT.svg and OUT.png. \throws what `rasterised` throws
+void add_drawing(file_set& files, const std::filesystem::path& out, const std::string& svg);
 
 } // namespace examples

@@ -6,6 +6,7 @@
 #include "jacobian.hpp"
 
 #include <common/drawing.hpp>
+#include <common/outputs.hpp>
 #include <common/raster.hpp>
 
 #include <ATen/core/Tensor.h>
@@ -88,9 +89,12 @@ int main(int argc, char** argv) {
   examples::add_number(
       app, "--cutoff", o.cutoffs, examples::shares_below_1,
       "of singular values, relative to the largest, for J^-1 e; a row of the picture for each");
-  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")->capture_default_str();
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"});
   return mnist::run_with(app, argc, argv, [&] {
     mnist::require_fonts();
+    const auto named = [&](const char* end) { return mnist::with_ending(a.out, end); };
+    mnist::require_writable({named(".svg"), named(".png"), named(".json")}, inputs_of(a));
     const mnist::digit_model model(a.model, a.weights);
     o.time = time.value_or(a.model == mnist::model_kind::flow ? 0.5 : 500.0);
     o.row = pixel[0];
@@ -124,8 +128,10 @@ int main(int argc, char** argv) {
       std::cout << t.name << ": " << cut_of(d, t) << '\n';
     }
     j["singular_values"] = d.singular_values;
-    mnist::write_drawing(a.out, drawn(d, o));
-    mnist::write_text(a.out.string() + ".json", j.dump(1) + "\n");
+    mnist::file_set files;
+    mnist::add_drawing(files, a.out, drawn(d, o));
+    files.add(named(".json"), j.dump(1) + "\n");
+    files.write();
     std::cout << "wrote " << a.out.string() << ".svg, " << a.out.string() << ".png and " << a.out.string()
               << ".json\n";
     return d.completed ? 0 : mnist::interrupted_status;

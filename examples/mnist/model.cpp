@@ -1,5 +1,6 @@
 #include "model.hpp"
 
+#include "weights.hpp"
 
 #include <pushforward/samplers/ddim.hpp>
 #include <pushforward/samplers/rectified_flow_euler.hpp>

@@ -29,9 +29,13 @@ def read_rows(paths):
     sums = {}
     real = []
     for path in paths:
-        for line in pathlib.Path(path).read_text().splitlines():
-            row = json.loads(line)
-            if row["role"] == "real":
+        for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+            try:
+                row = json.loads(line)
+                role = row["role"]
+            except (ValueError, LookupError, TypeError):
+                sys.exit(f"{path}, line {number}: is no row of pushforward_mnist_evaluate")
+            if role == "real":
                 real.append(row)
                 continue
             key = (row["role"], json.dumps(row["settings"], sort_keys=True))

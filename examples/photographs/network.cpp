@@ -111,15 +111,14 @@ at::Tensor network::operator()(const at::Tensor& x, const at::Tensor& sigma) con
   return x - noise;
 }
 
-void write_network(const std::filesystem::path& path, const network& n,
-                   std::map<std::string, std::string> facts, bool half) {
+std::string serialize_network(const network& n, std::map<std::string, std::string> facts, bool half) {
   facts["architecture"] = architecture;
   facts["config"] = nlohmann::json{{"patch", n.config().patch},
                                    {"widths", n.config().widths},
                                    {"blocks", n.config().blocks}}
                         .dump();
   facts["prediction"] = "the clean image in [0, 1], of x = x0 + sigma eps";
-  examples::write_weights(path, n.weights(), facts, half);
+  return examples::serialize_weights(n.weights(), facts, half);
 }
 
 network read_network(const std::filesystem::path& path) {

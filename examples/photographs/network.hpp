@@ -48,11 +48,12 @@ private:
   examples::parameters weights_;
 };
 
-/// Writes weights with their config as metadata, whole or not at all, in float16 unless asked otherwise.
-void write_network(const std::filesystem::path& path, const network& n,
-                   std::map<std::string, std::string> facts = {}, bool half = true);
+/// The bytes of a safetensors file of the weights, in float16 or as they are, with their config and `facts`
+/// as metadata.
+std::string serialize_network(const network& n, std::map<std::string, std::string> facts = {},
+                              bool half = true);
 
-/// The network of a file that `write_network` made. \throws pushforward::bad_file
+/// The network of a file of `serialize_network`. \throws pushforward::bad_file
 network read_network(const std::filesystem::path& path);
 
 } // namespace photographs

@@ -6,8 +6,10 @@
 #include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -21,10 +23,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 namespace {
 
@@ -34,6 +36,8 @@ using photographs::network;
 using photographs::network_config;
 using pushforward::bad_file;
 using pushforward::bad_option;
+using pushforward::safetensors::is_there;
+using pushforward::safetensors::regular_file;
 
 struct options {
   fs::path photographs;
@@ -51,6 +55,9 @@ struct options {
   std::optional<std::int64_t> threads;
   network_config config;
 };
+
+fs::path checkpoint_of(const fs::path& folder) { return folder / "denoiser.ckpt"; }
+fs::path log_of(const fs::path& folder) { return folder / "denoiser.jsonl"; }
 
 c10::Device device_named(const std::string& name) {
   if (name == "cpu") return c10::Device(c10::kCPU);
@@ -113,10 +120,10 @@ nlohmann::ordered_json psnr_of(const network& n, const std::vector<at::Tensor>& 
 class checkpoint {
 public:
   explicit checkpoint(const fs::path& path) : path_{path} {
-    if (!fs::is_regular_file(path))
-      throw bad_file(path.string() + ": there is no such checkpoint; train it first");
+    if (!is_there(path)) throw bad_file(path.string() + ": there is no such checkpoint; train it first");
+    const std::string bytes = regular_file(path).read(std::uint64_t{1} << 32);
     try {
-      archive_.load_from(path.string());
+      archive_.load_from(bytes.data(), bytes.size());
     } catch (const c10::Error&) {
       throw bad_file(path.string() + ": is not a readable checkpoint; remove it to start anew");
     }
@@ -167,7 +174,7 @@ std::string text_of(const network_config& c) {
 class training {
 public:
   explicit training(const options& o)
-      : options_{o}, device_{device_named(o.device)}, checkpoint_{o.folder / "denoiser.ckpt"} {
+      : options_{o}, device_{device_named(o.device)}, checkpoint_{checkpoint_of(o.folder)} {
     at::globalContext().setFlushDenormal(true);
     at::manual_seed(o.seed);
     set_ = photographs::read_photographs(o.photographs / "training", o.patch);
@@ -189,7 +196,7 @@ public:
     }
     values_ = values_of(network_->weights());
     loss_ = at::zeros({}, at::TensorOptions(at::kFloat).device(device_));
-    if (fs::exists(checkpoint_)) resume();
+    if (is_there(checkpoint_)) resume();
   }
 
   std::int64_t step() const { return step_; }
@@ -273,8 +280,9 @@ public:
     archive.write("photographs", c10::IValue(set_.fingerprint));
     archive.write("generator", generator(at::kCPU).get_state());
     if (device_.is_cuda()) archive.write("generator.cuda", generator(at::kCUDA).get_state());
-    examples::write_whole(checkpoint_,
-                          [&](const fs::path& temporary) { archive.save_to(temporary.string()); });
+    std::ostringstream bytes;
+    archive.save_to(bytes);
+    examples::write_text(checkpoint_, bytes.str());
   }
 
 private:
@@ -331,6 +339,8 @@ private:
 
 int train(const options& o) {
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
+  examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)},
+                             {{"the checkpoint to start from", o.start_from}}, "--folder");
   training run(o);
   std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, from step "
             << run.step() << " of " << o.steps << '\n';
@@ -338,7 +348,7 @@ int train(const options& o) {
   const auto report = [&] {
     const std::string line = run.report().dump();
     run.save();
-    std::ofstream(o.folder / "denoiser.jsonl", std::ios::app) << line << '\n';
+    examples::append_line(log_of(o.folder), line);
     bar.line(line);
   };
   const auto first = run.step();
@@ -358,14 +368,24 @@ int train(const options& o) {
   return 0;
 }
 
+/// The last line of a training's log that is whole; empty where there is none.
+std::string last_line(const fs::path& log) {
+  if (!is_there(log)) return {};
+  std::istringstream lines(regular_file(log).read(std::uint64_t{1} << 28));
+  std::string last;
+  for (std::string line; std::getline(lines, line);)
+    if (nlohmann::json::accept(line)) last = line;
+  return last;
+}
+
 void export_weights(const fs::path& folder, const fs::path& to, bool half) {
-  checkpoint from(folder / "denoiser.ckpt");
+  examples::require_writable({to}, {{"the checkpoint", checkpoint_of(folder)}, {"the log", log_of(folder)}});
+  checkpoint from(checkpoint_of(folder));
   network n(from.config());
   from.copy("average.", n.weights());
   std::map<std::string, std::string> facts{{"photographs", from.text("photographs")}};
-  std::ifstream log(folder / "denoiser.jsonl");
-  for (std::string line; std::getline(log, line);) facts["training"] = line;
-  photographs::write_network(to, n, facts, half);
+  if (const auto line = last_line(log_of(folder)); !line.empty()) facts["training"] = line;
+  examples::write_text(to, photographs::serialize_network(n, facts, half));
   std::cerr << "wrote " << to.string() << '\n';
 }
 
@@ -385,7 +405,7 @@ int main(int argc, char** argv) {
       "A run that was stopped or killed goes on from its last checkpoint when the command is given again.",
       "pushforward_photographs_train"};
   app.footer("Example: pushforward_photographs_train train --photographs photographs/ --minutes 600\n"
-             "         pushforward_photographs_train export --out denoiser.safetensors");
+             "         pushforward_photographs_train export --out denoiser");
   app.require_subcommand(1);
   using namespace examples;
   options o;
@@ -394,7 +414,7 @@ int main(int argc, char** argv) {
            "folder with training/ and held_out/, each with JPEG and PNG files (scripts/photographs.sh)")
       ->required();
   const whole_numbers counts{1, 1'000'000'000};
-  add_name(trained, "--folder", o.folder, "checkpoint and log")->capture_default_str();
+  add_output_folder_option(trained, "--folder", o.folder, "checkpoint and log");
   add_name(trained, "--start-from", o.start_from, "checkpoint whose averaged weights to start from");
   add_number(trained, "--steps", o.steps, counts, "optimisation steps");
   add_number(trained, "--minutes", o.minutes, positive,
@@ -414,10 +434,10 @@ int main(int argc, char** argv) {
   add_number(trained, "--blocks", o.config.blocks, whole_numbers{1, 16},
              "residual blocks of the network's levels");
   auto& exported = *app.add_subcommand("export", "write the averaged weights as float16 safetensors");
-  fs::path out = "denoiser.safetensors", weights, pictures;
+  fs::path out = "denoiser", weights, pictures;
   bool full = false;
   add_name(exported, "--folder", o.folder, "where the checkpoint is")->capture_default_str();
-  add_name(exported, "--out", out, "the file")->capture_default_str();
+  add_output_option(exported, out, "where the weights go", {".safetensors"});
   exported.add_flag("--float32", full, "as they were trained, not rounded to float16");
   auto& evaluated =
       *app.add_subcommand("evaluate", "PSNR at several noise levels, of each picture and in the mean");
@@ -426,7 +446,7 @@ int main(int argc, char** argv) {
 
   return run_with(app, argc, argv, [&] {
     if (exported.parsed()) {
-      export_weights(o.folder, out, !full);
+      export_weights(o.folder, with_ending(out, ".safetensors"), !full);
       return 0;
     }
     if (evaluated.parsed()) {

@@ -10,6 +10,7 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/raster.hpp>
 #include <common/report.hpp>
 #include <common/usage.hpp>
@@ -125,7 +126,8 @@ public:
 
   /// OUT.svg, OUT.png, OUT.json and OUT.html.
   void write(const at::Tensor& image) const {
-    const auto named = [&](const char* end) { return std::filesystem::path(a_.run.out.string() + end); };
+    const auto named = [&](const char* end) { return examples::with_ending(a_.run.out, end); };
+    examples::file_set files;
     const std::string plot = examples::curve_plot("Step-size rules of inexact Newton",
                                                   "inner iteration; the last value is the result's",
                                                   "constraint RMSE in latents", curves(), true);
@@ -139,14 +141,14 @@ public:
                       {"costs", passes_of(r.passes)},
                       {"seconds", r.seconds}});
     const json settings = settings_of_all();
-    examples::write_text(named(".json"), json{{"model", m_.facts()},
-                                              {"settings", settings},
-                                              {"completed", !examples::interrupted()},
-                                              {"residual", "constraint RMSE in latents"},
-                                              {"runs", runs}}
-                                                 .dump(1, ' ', false, json::error_handler_t::replace) +
-                                             "\n");
-    examples::write_drawing(a_.run.out, plot);
+    files.add(named(".json"), json{{"model", m_.facts()},
+                                   {"settings", settings},
+                                   {"completed", !examples::interrupted()},
+                                   {"residual", "constraint RMSE in latents"},
+                                   {"runs", runs}}
+                                      .dump(1, ' ', false, json::error_handler_t::replace) +
+                                  "\n");
+    examples::add_drawing(files, a_.run.out, plot);
 
     examples::report page;
     page.title = "Convergence of step-size rules";
@@ -166,7 +168,8 @@ public:
     page.settings = rows_of(settings);
     for (auto& row : rows_of(m_.facts())) page.settings.push_back(std::move(row));
     if (examples::interrupted()) page.note = "stopped by the user";
-    examples::write_text(named(".html"), examples::html_of(page));
+    files.add(named(".html"), examples::html_of(page));
+    files.write();
     std::cout << "wrote " << named(".svg").string() << ' ' << named(".png").string() << ' '
               << named(".json").string() << ' ' << named(".html").string() << '\n';
   }
@@ -254,6 +257,10 @@ private:
 int run(const arguments& a) {
   examples::require_fonts();
   infinity_norm{constant_rate(a.run.update.lr)}.check();
+  auto inputs = files_of(a.model);
+  inputs.push_back({"the picture", a.picture.picture});
+  const auto named = [&](const char* end) { return examples::with_ending(a.run.out, end); };
+  examples::require_writable({named(".json"), named(".svg"), named(".png"), named(".html")}, inputs);
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
@@ -306,8 +313,8 @@ int main(int argc, char** argv) {
   add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(group);
   add_number(app, "--seed", a.run.seed, any_seed, "of all noise")->group(group);
-  app.add_option("--out", a.run.out, "writes this name with .svg, .png, .json and .html")
-      ->capture_default_str()
+  examples::add_output_option(app, a.run.out, "writes this name with .svg, .png, .json and .html",
+                              {".svg", ".png", ".json", ".html"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {

@@ -40,6 +40,7 @@ json rms_of(const at::Tensor& images, const at::Tensor& image, const at::Tensor&
 }
 
 int inpaint(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}, {"the mask", a.mask.picture}});
   // all of the picture's own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
@@ -142,13 +143,11 @@ int main(int argc, char** argv) {
                "of the mask: grey is a weight, of the constraint and of pasting; else it is white or black, "
                "whichever is nearer")
       ->group(group);
-  auto* no_paste =
-      app.add_flag("--no-paste", "the result is the decoder's picture throughout; else the known pixels are "
-                                 "put back into it")
-          ->group(group);
-  app.add_flag("--paste", "puts the known pixels back into the result, as is done anyway")
-      ->excludes(no_paste)
-      ->group(group);
+  const std::string no_pasting =
+      "the result is the decoder's picture throughout; else the known pixels are put back into it";
+  const std::string pasting = "puts the known pixels back into the result, as is done anyway";
+  auto* no_paste = app.add_flag("--no-paste", no_pasting)->group(group);
+  app.add_flag("--paste", pasting)->excludes(no_paste)->group(group);
   examples::add_number(app, "--feather", a.feather, examples::whole_numbers{0, 512},
                        "pixels over which pasted ones fade at the edge of the unknown part")
       ->group(group);

@@ -9,6 +9,7 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/raster.hpp>
 #include <common/updates.hpp>
 
@@ -158,6 +159,8 @@ json rows_of_map(const at::Tensor& map) {
 
 int run(const arguments& a) {
   examples::require_fonts();
+  const auto named = [&](const char* end) { return examples::with_ending(a.out, end); };
+  examples::require_writable({named(".json"), named(".svg"), named(".png")}, inputs_of(a.model, a.subject));
   const subject what(a.subject);
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
@@ -221,9 +224,10 @@ int run(const arguments& a) {
                {"costs", passes_of(counts)},
                {"J_v", facts(products[0])},
                {"J^T_v", facts(products[1])}};
-  const auto named = [&](const char* end) { return std::filesystem::path(a.out.string() + end); };
-  examples::write_text(named(".json"), j.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
-  examples::write_drawing(a.out, drawn(products, maps, scale, zoom, a));
+  examples::file_set files;
+  files.add(named(".json"), j.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  examples::add_drawing(files, a.out, drawn(products, maps, scale, zoom, a));
+  files.write();
   std::cout << "at the pixel: |J v| " << number(products[0].at(a.pixel)) << ", |J^T v| "
             << number(products[1].at(a.pixel)) << "\ncosine of J v and J^T v: " << number(cosine) << '\n'
             << counts.forward << " passes, " << counts.backward << " backward passes\nwrote "
@@ -262,8 +266,8 @@ int main(int argc, char** argv) {
       "draw it; ones: 1 in all channels at once, and sqrt(sum over the output channels of (J v)^2)",
       group);
   examples::add_probe_option(app, a.probe)->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
-      ->capture_default_str()
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {

@@ -11,6 +11,7 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -193,9 +194,10 @@ void add_model_options(CLI::App& app, model_arguments& a) {
                      "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
       ->required()
       ->group(group);
-  examples::add_name(app, "--vae", a.vae,
-                     "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
-                     "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
+  examples::add_name(
+      app, "--vae", a.vae,
+      "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
+      "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
       ->group(group);
   examples::add_name(
       app, "--tokenizer", a.tokenizer,
@@ -266,8 +268,7 @@ void check_model_options(const CLI::App& app, const model_arguments& a) {
 
 autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
   const auto where = placement_of(part, "cpu");
-  std::error_code none;
-  if (fs::exists(path / "encoder.safetensors", none))
+  if (pushforward::safetensors::is_there(path / "encoder.safetensors"))
     return tiny(models::autoencoder_tiny::from_original(path / "encoder.safetensors",
                                                         path / "decoder.safetensors", where),
                 where);

@@ -4,6 +4,8 @@
 #include "subject.hpp"
 
 #include <common/command_line.hpp>
+#include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/raster.hpp>
 #include <common/spectrum.hpp>
 #include <common/updates.hpp>
@@ -34,6 +36,7 @@ struct arguments {
 
 int run(const arguments& a) {
   examples::require_fonts();
+  examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
@@ -94,8 +97,8 @@ int main(int argc, char** argv) {
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
                                    "where Arnoldi starts", group);
   examples::add_probe_option(app, a.probe)->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg, .png and .json")
-      ->capture_default_str()
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {

@@ -32,6 +32,10 @@ struct arguments {
 };
 
 int style(const arguments& a) {
+  std::vector<examples::input_file> inputs = network_files(a.clip, "a file of CLIP");
+  inputs.push_back({"the picture of the style", a.picture});
+  inputs.push_back({"the content", a.content});
+  require_files(a.run, a.model, inputs);
   // the pictures' own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture));
   at::Tensor content;

@@ -2,6 +2,7 @@
 
 #include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -23,7 +24,8 @@ at::Tensor resized(const at::Tensor& picture, std::int64_t size) {
 
 models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device device) {
   const auto config = folder / "config.json", weights = folder / "model.safetensors";
-  if (!std::filesystem::exists(config) || !std::filesystem::exists(weights))
+  using pushforward::safetensors::is_there;
+  if (!is_there(config) || !is_there(weights))
     throw pushforward::bad_file(
         folder.string() +
         ": is no folder of a CLIP vision encoder as transformers writes it; it needs config.json and "

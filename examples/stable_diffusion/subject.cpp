@@ -6,11 +6,20 @@
 #include <common/command_line.hpp>
 #include <common/console.hpp>
 
+#include <pushforward/safetensors/file.hpp>
+
 #include <ATen/ATen.h>
 
 namespace stable_diffusion {
 
 using namespace pushforward;
+
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a) {
+  auto files = files_of(m);
+  files.push_back({"the picture", a.picture.picture});
+  files.push_back({"the latents", a.latents});
+  return files;
+}
 
 void add_subject_options(CLI::App& app, subject_arguments& a) {
   add_picture_options(app, a.picture, "what is looked at [a sample of the model's own, 512 x 512]");
@@ -38,6 +47,7 @@ void check_subject_options(const CLI::App& app, const subject_arguments& a, bool
 subject::subject(const subject_arguments& a)
     : a_{a}, size_{a.picture.size.height > 0 ? a.picture.size.height : 512,
                    a.picture.size.width > 0 ? a.picture.size.width : 512} {
+  if (!a.latents.empty()) safetensors::file{a.latents}; // its faults come before the minute of loading
   if (a.picture.picture.empty()) return;
   image_ = image_of(read_picture(a.picture.picture));
   size_ = fitted_size({image_.size(2), image_.size(3)}, a.picture.asked_size(), 1);

@@ -2,6 +2,7 @@
 /// \file
 /// The clean latent at which the studies look at the Jacobian.
 
+#include "inputs.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -24,6 +26,9 @@ struct subject_arguments {
   std::filesystem::path latents; ///< a file with the noise; empty: drawn
   std::size_t steps = 20;        ///< of a sample of the model's own
 };
+
+/// What a study reads: the model's files, the picture and the noise.
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a);
 
 /// An optional picture with --width, --height and --fit; --seed, --latents, --sample-steps.
 void add_subject_options(CLI::App& app, subject_arguments& a);

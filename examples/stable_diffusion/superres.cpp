@@ -41,6 +41,7 @@ template <class F> json each(const at::Tensor& images, const F& f) {
 }
 
 int superres(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}});
   const at::Tensor given = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(given, a.picture.how, a.picture.asked_size(), multiple);

@@ -1,6 +1,7 @@
 // The programs that sample, run as their users run them, with the weights of the repository.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/picture_files.hpp>
 #include <support/program.hpp>
 #include <support/scratch_folder.hpp>
@@ -457,6 +458,118 @@ TEST_CASE("Ctrl-C ends a run with what it has") {
   CHECK(j["ending"] == "stopped by the user");
   CHECK(j["steps_taken"].get<int>() < 1000);
   CHECK(mnist::read_png(folder / "part.png").width > 0);
+}
+
+TEST_CASE("what no program could write, or would overwrite, is refused before any pass") {
+  const scratch_folder folder;
+  write_bytes(folder / "file", "");
+  mnist::write_png(folder / "mask.png", mnist::picture(32, 32, 1, 255));
+  mnist::write_png(folder / "mine.png", mnist::picture(28, 28, 1, 0));
+  struct job {
+    std::string program, standard;
+    std::vector<std::string> endings;
+  };
+  const auto refused = [&](const std::string& program, const std::vector<std::string>& arguments,
+                           const std::string& said) {
+    const auto r = run(folder, program, arguments);
+    INFO(program << ": " << r.said);
+    CHECK(r.status == 2);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+    CHECK(holds(r.said, said));
+  };
+  for (const auto& j : std::vector<job>{{"inpaint", "inpaint", {".png", ".json"}},
+                                        {"superres", "superres", {".png", ".json"}},
+                                        {"directions", "directions", {".svg", ".json"}},
+                                        {"spectrum", "spectrum", {".svg", ".json"}},
+                                        {"evaluate", "rows.jsonl", {""}}}) {
+    refused(j.program, {"--out", (folder / "file/out").string()},
+            (folder / "file").string() + " is not a folder");
+    refused(j.program, {"--out", "/proc/none/out"}, "/proc/none");
+    refused(j.program, {"--out", ""}, "is empty");
+    const fs::path results = folder / j.program;
+    for (const auto& ending : j.endings) {
+      const fs::path taken = results / (j.standard + ending);
+      fs::create_directories(taken);
+      refused(j.program, {"--out", results.string()},
+              taken.string() + ": cannot be written (it is a folder)");
+      fs::remove(taken);
+    }
+    CHECK(fs::is_empty(results));
+  }
+  refused("inpaint", {"--mask", (folder / "mask.png").string(), "--out", (folder / "mask").string()},
+          "would overwrite the mask");
+  refused("superres", {"--data", (folder / "mine.png").string(), "--out", (folder / "mine.png").string()},
+          "would overwrite a file of the digits");
+  fs::create_symlink(fs::absolute(SOURCE_FOLDER "/examples/mnist/weights/judge.safetensors"),
+                     folder / "link.json");
+  refused("spectrum", {"--out", (folder / "link").string()}, "would overwrite the weights");
+}
+
+TEST_CASE("evaluate takes no file of rows but its own, and names the line") {
+  const scratch_folder folder;
+  const std::string rows = (folder / "rows.jsonl").string();
+  const auto evaluate = [&](const std::string& option = "", const std::string& value = "") {
+    std::map<std::string, std::string> with{{"--digits", "2"}, {"--batch", "1"},
+                                            {"--steps", "1"},  {"--policies", "none"},
+                                            {"--out", rows},   {"--tasks", "inpaint_upper"}};
+    if (!option.empty()) with[option] = value;
+    std::vector<std::string> arguments;
+    for (const auto& [name, given] : with) arguments.insert(arguments.end(), {name, given});
+    return run(folder, "evaluate", arguments);
+  };
+  const auto refused = [&](const std::string& bytes, const std::string& said) {
+    write_bytes(rows, bytes);
+    const auto r = evaluate();
+    INFO(r.said);
+    CHECK(r.status == 2);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+    CHECK(holds(r.said, said));
+    CHECK(read_bytes(rows) == bytes);
+  };
+  CHECK(evaluate("--tasks", "foo").status == 2);
+  CHECK(!fs::exists(rows));
+  CHECK(evaluate("--digits", "100000000").status == 2);
+  CHECK(!fs::exists(rows));
+
+  const auto first = evaluate();
+  INFO(first.said);
+  REQUIRE(first.status == 0);
+  const std::string whole = read_bytes(rows);
+  const auto second_line = whole.find('\n') + 1;
+  const json row = json::parse(whole.substr(second_line, whole.find('\n', second_line) - second_line));
+  const auto with = [&](const std::string& name, const json& value) {
+    json changed = row;
+    changed[name] = value;
+    return whole.substr(0, second_line) + changed.dump() + "\n" + whole;
+  };
+  refused("my diary", "rows.jsonl, line 1: is no row of this program");
+  refused(whole + "\n12\n", "line 5: is no row of this program (it is not a JSON object)");
+  refused(with("key", 1), "line 2: is no row of this program (its key is not a string)");
+  refused(with("rmse", {"much"}), "line 2: is no row of this program (its rmse is not a list of numbers");
+  refused(with("psnr", json::array()), "line 2: is no row of this program (its psnr");
+  refused(with("costs", {{"passes", "many"}}), "line 2: is no row of this program (its costs");
+  refused(with("settings", nullptr), "line 2: is no row of this program (its settings");
+  json other = row;
+  other["checksums"]["weights"] = "0";
+  refused(whole.substr(0, second_line) + other.dump() + "\n",
+          "line 2: is of other digits or of other weights");
+
+  write_bytes(rows, whole.substr(0, whole.size() - 1)); // whole, but for the end of the line
+  CHECK(evaluate("--tasks", "inpaint_lower").status == 0);
+  const std::string more = read_bytes(rows);
+  CHECK(more.rfind(whole, 0) == 0);
+  CHECK(std::count(more.begin(), more.end(), '\n') == 5);
+  write_bytes(rows, whole.substr(0, whole.size() - 40));
+  const auto cut = evaluate();
+  CHECK(cut.status == 0);
+  CHECK(holds(cut.said, "rows.jsonl, line 3: is cut short"));
+  CHECK(std::count(cut.said.begin(), cut.said.end(), '\n') >= 1);
+
+  fs::remove(rows);
+  make_fifo(rows);
+  CHECK(holds(evaluate().said, "rows.jsonl: cannot be written (it is not a regular file)"));
+  CHECK(
+      holds(evaluate("--out", "/dev/full").said, "/dev/full: cannot be written (it is not a regular file)"));
 }
 
 TEST_CASE("evaluate goes on where it was stopped") {

@@ -179,13 +179,13 @@ TEST_CASE("the denoiser of a file is the one that was written") {
   const scratch_folder folder;
   const network n = small_network();
   const auto path = folder / "denoiser.safetensors";
-  write_network(path, n, {{"photographs", "none"}}, false);
+  write_bytes(path, serialize_network(n, {{"photographs", "none"}}, false));
   const network read = photographs::read_network(path);
   const at::Tensor x = at::rand({1, 3, 16, 16}), sigma = at::full({1}, 0.2);
   CHECK(at::equal(read(x, sigma), n(x, sigma)));
 
   const auto refused = [&](std::map<std::string, std::string> facts, const std::string& word) {
-    examples::write_weights(path, n.weights(), facts);
+    write_bytes(path, examples::serialize_weights(n.weights(), facts));
     CHECK_THROWS_WITH(photographs::read_network(path), says(path.string()) && says(word));
   };
   const std::string name = "bias-free residual UNet";

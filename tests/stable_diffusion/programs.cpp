@@ -2,6 +2,7 @@
 
 #include "programs.hpp"
 
+#include <support/file_faults.hpp>
 #include <support/original_layout.hpp>
 #include <support/published_checkpoints.hpp>
 
@@ -873,7 +874,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
     std::string said;
   };
   for (const auto& b : std::vector<bad>{
-           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such picture"},
+           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such file"},
            {"inpaint", {folder / "text.png", "--mask", mask}, "neither a JPEG nor a PNG"},
            {"inpaint", {picture, "--mask", oracle / "narrow_mask.png"}, "64 x 90"},
            {"inpaint", {picture, "--mask", folder / "low_mask.png"}, "60 x 96"},
@@ -969,6 +970,174 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   CHECK(trace["steps_taken"] == 0);
   CHECK(read_picture(name.string() + ".png").width == 96);
   CHECK(holds(read_bytes(name.string() + ".html"), "stopped by the user"));
+}
+
+TEST_CASE("what no program could write, or would overwrite, is refused before anything is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  write_bytes(folder / "file", "");
+  const words plain{oracle / "picture.png"}, style{oracle / "picture.png", "--clip", oracle / "clip"},
+      known{oracle / "picture.png", "--known", "left"};
+  struct job {
+    std::string program;
+    words arguments;
+    std::string standard; ///< name of what is written
+    words endings;
+  };
+  for (const auto& j :
+       std::vector<job>{{"inpaint",
+                         joined(known, {"--batch", "2", "--frames", "--save-latents"}),
+                         "inpainted",
+                         {"-0.png", "-1.png", ".json", ".html", "-frames.png", ".safetensors"}},
+                        {"superres", plain, "enlarged", {".png", ".json", ".html"}},
+                        {"style", style, "styled", {".png", ".json", ".html"}},
+                        {"jacobian", plain, "jacobian", {".svg", ".png", ".json"}},
+                        {"spectrum", plain, "spectrum", {".svg", ".json"}},
+                        {"convergence", plain, "convergence", {".svg", ".json", ".html"}}}) {
+    const auto refused = [&](const fs::path& out, words arguments, const std::string& said) {
+      arguments = joined({"--model", oracle / "checkpoint", "--out", out}, joined(arguments, j.arguments));
+      const auto ended = run_program(folder, programs + j.program, arguments);
+      INFO(j.program << " --out " << out << ": " << ended.said);
+      CHECK(ended.status == 2);
+      CHECK(ended.said.rfind("pushforward_" + j.program + ": ", 0) == 0); // and no word of loading before
+      CHECK(std::count(ended.said.begin(), ended.said.end(), '\n') == 1);
+      CHECK(holds(ended.said, said));
+    };
+    refused(folder / "file/out", {}, (folder / "file").string() + " is not a folder");
+    refused("/proc/out", {}, "/proc/out");
+    refused("", {}, "is empty");
+    const fs::path results = folder / j.program;
+    for (const auto& ending : j.endings) { // a folder in place of each file in turn
+      const fs::path taken = results / (j.standard + ending);
+      fs::create_directories(taken);
+      refused(results, {}, taken.string() + ": cannot be written (it is a folder)");
+      fs::remove(taken);
+    }
+    CHECK(fs::is_empty(results));
+    for (const auto& ending : j.endings) { // and a file that is read
+      const fs::path input = results / (j.standard + ending);
+      fs::create_symlink(oracle / "checkpoint" / "vae" / "config.json", input);
+      refused(results.string() + "/", {}, input.string() + " would overwrite a file of the checkpoint, ");
+      fs::remove(input);
+    }
+  }
+}
+
+TEST_CASE("no file that a run reads is overwritten") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "picture.png", folder / "cat.png");
+  fs::copy(oracle / "mask.png", folder / "mask.png");
+  fs::copy(oracle / "inpaint.safetensors", folder / "noise.safetensors");
+  const words inpainting{"--model", folder / "model", "--mask", folder / "mask.png", folder / "cat.png"};
+  const words styling{"--model",          folder / "model",      "--clip", folder / "clip", "--content",
+                      folder / "cat.png", oracle / "picture.png"};
+  struct job {
+    std::string program;
+    words arguments;
+    fs::path out, ending;
+    std::string what;
+  };
+  for (const auto& j : std::vector<job>{
+           {"inpaint", inpainting, "cat", ".png", "the picture"},
+           {"inpaint", inpainting, "mask", ".png", "the mask"},
+           {"inpaint", joined(inpainting, {"--save-latents", "--latents", folder / "noise.safetensors"}),
+            "noise", ".safetensors", "the latents"},
+           {"inpaint", joined(inpainting, {"--save-latents"}), "model/unet/diffusion_pytorch_model",
+            ".safetensors", "a file of the checkpoint"},
+           {"inpaint", inpainting, "model/tokenizer/vocab", ".json", "a file of the checkpoint"},
+           {"inpaint", joined(inpainting, {"--vae", folder / "tiny"}), "tiny/config", ".json",
+            "a file of the autoencoder"},
+           {"superres", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"},
+           {"style", styling, "cat", ".png", "the content"},
+           {"style", styling, "clip/config", ".json", "a file of CLIP"},
+           {"jacobian", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"}}) {
+    const fs::path input = folder / (j.out.string() + j.ending.string());
+    const std::string before = read_bytes(input);
+    const auto ended =
+        run_program(folder, programs + j.program, joined({"--out", folder / j.out.string()}, j.arguments));
+    INFO(j.program << ' ' << j.out << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(
+        holds(ended.said, "--out: " + input.string() + " would overwrite " + j.what + ", " + input.string()));
+    CHECK(read_bytes(input) == before);
+  }
+}
+
+TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const mode_t before = ::umask(0027);
+  const auto ended =
+      run_program(folder, programs + "inpaint",
+                  joined({"--model", oracle / "checkpoint", "--out", (folder / "new").string() + "/"},
+                         joined(inpainting(oracle), {"--policy", "none", "--save-latents"})));
+  ::umask(before);
+  INFO(ended.said);
+  REQUIRE(ended.status == 0);
+  for (const char* ending : {".png", ".json", ".html", ".safetensors"})
+    CHECK(mode_of(folder / "new" / (std::string("inpainted") + ending)) == 0640);
+  CHECK(std::distance(fs::directory_iterator(folder / "new"), {}) == 4);
+}
+
+TEST_CASE("a run whose last file does not fit on the disk leaves none, and older results as they were") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto arguments = joined(inpainting(oracle), {"--policy", "none"});
+  REQUIRE(run(folder, oracle, "inpaint", arguments).ended.status == 0);
+  const words endings{".png", ".json", ".html"};
+  words older;
+  for (const auto& ending : endings) older.push_back(read_bytes(folder / ("out" + ending)));
+  const std::size_t room = std::max({older[0].size(), older[1].size(), std::size_t{5000}}) + 1000;
+  REQUIRE(older[2].size() > room);
+  const auto ended = [&] {
+    const size_limit full(room);
+    return run(folder, oracle, "inpaint", joined(arguments, {"--seed", "1"})).ended;
+  }();
+  INFO(ended.said);
+  CHECK(ended.status == 2);
+  CHECK(holds(ended.said, (folder / "out.html").string() + ": cannot be written (File too large)\n"));
+  for (std::size_t i = 0; i < endings.size(); ++i)
+    CHECK(read_bytes(folder / ("out" + endings[i])) == older[i]);
+  CHECK(folder.size() == 4); // those, and what was said
+}
+
+TEST_CASE("a file that is read and is no regular file is refused at once") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "style.safetensors", folder / "noise");
+  const words arguments{"--model",   folder / "model",
+                        "--vae",     folder / "tiny",
+                        "--latents", folder / "noise",
+                        "--steps",   "1",
+                        "--K",       "1",
+                        "--out",     folder / "out",
+                        "--clip",    (folder / "clip").string()};
+  for (const std::string name :
+       {"noise", "clip/config.json", "clip/model.safetensors", "tiny/config.json",
+        "tiny/diffusion_pytorch_model.safetensors", "model/scheduler/scheduler_config.json",
+        "model/unet/diffusion_pytorch_model.safetensors", "model/tokenizer/vocab.json",
+        "model/tokenizer/merges.txt"}) {
+    fs::rename(folder / name, folder / "kept");
+    make_fifo(folder / name);
+    const auto ended = run_program(folder, programs + "style", joined(arguments, {oracle / "picture.png"}));
+    INFO(name << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(holds(ended.said, (folder / name).string() + ": is not a regular file but a FIFO"));
+    fs::remove(folder / name);
+    fs::rename(folder / "kept", folder / name);
+  }
 }
 
 TEST_CASE("too little memory is said before anything is loaded") {

@@ -326,7 +326,7 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
     std::string said;
   };
   for (const auto& b : std::vector<bad>{
-           {"style", {folder / "none.png", "--clip", clip}, "there is no such picture"},
+           {"style", {folder / "none.png", "--clip", clip}, "there is no such file"},
            {"style", {picture, "--clip", oracle / "checkpoint"}, "model.safetensors"},
            {"style", {picture, "--clip", clip, "--block", "4"}, "residual block 4"},
            {"style", {picture, "--clip", clip, "--start", "0.5"}, "--content"},
