@@ -176,6 +176,7 @@ public:
   explicit training(const options& o)
       : options_{o}, device_{device_named(o.device)}, checkpoint_{checkpoint_of(o.folder)} {
     at::globalContext().setFlushDenormal(true);
+    at::globalContext().setBenchmarkCuDNN(true); // every batch has the same shape
     at::manual_seed(o.seed);
     set_ = photographs::read_photographs(o.photographs / "training", o.patch);
     crops_ = photographs::held_out_crops(o.photographs / "held_out");
