@@ -251,7 +251,7 @@ def compare(name, expanded):
     print(*faults, sep="\n")
     if faults:
         print(f"tests/recorded/{name} is not what {name}.py writes; where the script is right, record anew:\n"
-              f"    cmake -P tests/support/oracles.cmake record {name}")
+              f"    scripts/record.sh {name}")
     return not faults
 
 
