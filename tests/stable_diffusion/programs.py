@@ -54,6 +54,7 @@ Image.fromarray(picture[:16, :24]).save(out / "small.png")
 
 
 # ---- the loop of algorithms.md, section 2, written from its text ----
+# Differences of nearby points magnify rounding: hence what `save` allows between two machines.
 
 STEPS = 4
 betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
@@ -127,7 +128,7 @@ with torch.no_grad():
     save(out / "inpaint.safetensors", {
         "start": noise,
         "plain": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
-        "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)})
+        "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)}, rounding=3e-4)
 
 small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
 
@@ -156,7 +157,7 @@ with torch.no_grad():
     save(out / "superres.safetensors", {
         "start": noise,
         "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
-        "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])})
+        "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])}, rounding=1.5e-3)
 
 
 # ---- style (section 2) and the studies of the Jacobian (sections 3 and 4) ----
@@ -221,7 +222,7 @@ def largest_magnitude(apply, start, n):
 with torch.no_grad():
     style = gram(torch.from_numpy(picture[:32, -32:].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1)
     save(out / "style.safetensors", {
-        "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
+        "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)}, rounding=3e-4)
     x, earlier = at_time(600), at_time(300)
     v = torch.zeros_like(x)
     v[:, :, 3, 4] = 1.0
@@ -231,4 +232,4 @@ with torch.no_grad():
         "start": noise, "J v at 300": ((estimate(earlier + 0.1 * v, 300) - estimate(earlier, 300)) / 0.1).norm(dim=1),
         "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
         "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
-        "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})
+        "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])}, rounding=3e-4)
