@@ -16,6 +16,9 @@ inline constexpr int interrupted_status = 130;
 void catch_interrupts();
 bool interrupted();
 
+/// Thrown by a program that Ctrl-C ended before it had everything to write.
+struct stopped_early {};
+
 /// One line that says how far a run is. A bar with the time left on a terminal; elsewhere a plain line, at
 /// most one every ten seconds.
 class progress_bar {

@@ -2,8 +2,6 @@
 /// \file
 /// An update policy, its step size and its inner loop, chosen at run time.
 
-#include <common/command_line.hpp>
-
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/sample.hpp>
 #include <pushforward/step_sizes.hpp>
@@ -22,6 +20,11 @@
 #include <string>
 #include <utility>
 #include <variant>
+
+namespace CLI {
+class App;
+class Option;
+}
 
 namespace examples {
 
@@ -54,6 +57,16 @@ struct update_options {
 /// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --tolerance.
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
+
+/// --probe: "automatic" (0), "reference" or a number. \param probe has the default when called
+CLI::Option* add_probe_option(CLI::App& app, double& probe);
+
+/// Whether a policy has a probe.
+bool takes_differences(policy_kind kind);
+
+/// Refuses those of the options that were given and would do nothing, and a c that `spectral` does not take.
+/// \throws pushforward::bad_option
+void check_update_options(const CLI::App& app, const update_options& o);
 
 /// Every pass of a run, by network.
 nlohmann::ordered_json passes_of(const pushforward::pass_counts& p);

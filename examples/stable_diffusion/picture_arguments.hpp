@@ -4,11 +4,13 @@
 
 #include "pictures.hpp"
 
-#include <CLI/CLI.hpp>
-
 #include <filesystem>
 #include <optional>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace stable_diffusion {
 

@@ -3,6 +3,7 @@
 #include "clip_small_vocabulary.hpp"
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/oracle.hpp>
 #include <support/scratch_folder.hpp>
 
@@ -152,6 +153,14 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
     const scratch_folder empty;
     CHECK_THROWS_WITH(clip_tokenizer(empty.path()), contains_text("vocab.json"));
     CHECK_THROWS_AS(clip_tokenizer(empty / "none"), bad_file);
+  }
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"}) {
+    const small_files files;
+    files.load();
+    std::filesystem::remove(files.folder / name);
+    make_fifo(files.folder / name);
+    CHECK_THROWS_WITH(clip_tokenizer(files.folder.path()),
+                      contains_text(std::string(name) + ": is not a regular file but a FIFO"));
   }
   for (const auto& [vocabulary, part] :
        std::vector<std::pair<std::string, std::string>>{{"[", "vocab.json: is not a JSON object"},

@@ -8,6 +8,7 @@
 #include <common/animation.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/raster.hpp>
 #include <common/report.hpp>
 
 #include <pushforward/error.hpp>
@@ -236,30 +237,65 @@ TEST_CASE("a logarithmic plot has a decade's height for a decade") {
   CHECK(heights[0] < heights[1]);
 }
 
+TEST_CASE("a drawing's picture is of its size, and holds its pictures to the pixel and its words in a font") {
+  const auto with = [](const std::string& words) {
+    drawing page(200.0, 101.5, "a label");
+    page.image(20, 30, sloped(3, 1));
+    page.image(20, 60, sloped(1, 2));
+    page.text(80, 50, words, 13);
+    page.line({{80, 80}, {120, 80}}, "#d55e00", 4.0);
+    return rasterised(page.svg());
+  };
+  const auto p = with("\u03bb J\u1d40 v");
+  REQUIRE(p.width == 200);
+  REQUIRE(p.height == 102);
+  REQUIRE(p.channels == 3);
+  const picture colour = sloped(3, 1), grey = sloped(1, 2);
+  std::size_t other = 0;
+  for (std::size_t y = 0; y < colour.height; ++y)
+    for (std::size_t x = 0; x < colour.width; ++x)
+      for (std::size_t c = 0; c < 3; ++c) {
+        if (p.at(30 + y, 20 + x)[c] != colour.at(y, x)[c]) ++other;
+        if (p.at(60 + y, 20 + x)[c] != *grey.at(y, x)) ++other;
+      }
+  CHECK(other == 0);
+  CHECK(std::vector<int>(p.at(80, 100), p.at(80, 100) + 3) == std::vector<int>{0xd5, 0x5e, 0x00});
+  CHECK(std::vector<int>(p.at(5, 5), p.at(5, 5) + 3) == std::vector<int>{255, 255, 255});
+
+  std::size_t dark = 0;
+  for (std::size_t y = 36; y < 56; ++y)
+    for (std::size_t x = 80; x < 180; ++x) dark += *p.at(y, x) < 64 ? 1U : 0U;
+  CHECK(dark > 10);
+  CHECK(with("abc").pixels != with("xyz").pixels); // as the boxes of missing letters are not
+}
+
+TEST_CASE("what is no drawing is refused") {
+  CHECK_THROWS_WITH(rasterised("no drawing"), contains_text("cannot be made a PNG"));
+  file_set files;
+  CHECK_THROWS_AS(add_drawing(files, "out", "<svg"), pushforward::error);
+}
+
 TEST_CASE("an animation is a PNG of its first frame to programs that know no animations") {
   const scratch_folder folder;
   for (const std::size_t channels : {1U, 3U}) {
     const auto all = frames(channels, 3);
-    write_animated_png(folder / "a.png", all, 0.1, 1.5);
+    write_text(folder / "a.png", animated_png(all, 0.1, 1.5));
     CHECK(read_png(folder / "a.png", channels).pixels == all[0].pixels);
   }
   CHECK(folder.size() == 1);
 }
 
 TEST_CASE("an animation without frames, of frames that differ, or for no time is refused") {
-  const scratch_folder folder;
-  const auto path = folder / "a.png";
   const auto all = frames(3, 2);
-  CHECK_THROWS_AS(write_animated_png(path, {}, 0.1, 0.1), bad_option);
+  CHECK_THROWS_AS(animated_png({}, 0.1, 0.1), bad_option);
   for (const double seconds : {0.0, -1.0, 1e-4, 65.1, not_a_number, infinity}) {
-    CHECK_THROWS_AS(write_animated_png(path, all, seconds, 0.1), bad_option);
-    CHECK_THROWS_AS(write_animated_png(path, all, 0.1, seconds), bad_option);
+    CHECK_THROWS_AS(animated_png(all, seconds, 0.1), bad_option);
+    CHECK_THROWS_AS(animated_png(all, 0.1, seconds), bad_option);
   }
-  CHECK_THROWS_AS(write_animated_png(path, {all[0], sloped(1, 0)}, 0.1, 0.1), shape_mismatch);
-  CHECK_THROWS_AS(write_animated_png(path, {all[0], picture(37, 23, 3)}, 0.1, 0.1), shape_mismatch);
-  CHECK_THROWS_WITH(write_animated_png(path, {all[0], all[0], picture(23, 36, 3)}, 0.1, 0.1),
+  CHECK_THROWS_AS(animated_png({all[0], sloped(1, 0)}, 0.1, 0.1), shape_mismatch);
+  CHECK_THROWS_AS(animated_png({all[0], picture(37, 23, 3)}, 0.1, 0.1), shape_mismatch);
+  CHECK_THROWS_WITH(animated_png({all[0], all[0], picture(23, 36, 3)}, 0.1, 0.1),
                     contains_text("frame 2 is 36 x 23 pixels with 3 channels, the first 37 x 23"));
-  CHECK(folder.size() == 0);
 }
 
 TEST_CASE(
@@ -327,10 +363,11 @@ TEST_CASE("plots of anything are well-formed, with everything inside the drawing
 }
 
 TEST_CASE("an animation has its frames as they were given, each for its time, and repeats") {
-  const std::size_t channels = GENERATE(1, 3), n = GENERATE(1, 5);
-  const scratch_folder folder;
+  const std::size_t channels = GENERATE(std::size_t{1}, std::size_t{3});
+  const std::size_t n = GENERATE(std::size_t{1}, std::size_t{5});
   const auto given = frames(channels, n);
-  write_animated_png(folder / "a.png", given, 0.12, 2.5);
+  const scratch_folder folder;
+  write_text(folder / "a.png", animated_png(given, 0.12, 2.5));
   const auto all = chunks_of(read_bytes(folder / "a.png"));
   const auto& head = all.at(0);
   REQUIRE(head.first == "IHDR");
@@ -364,9 +401,9 @@ TEST_CASE("animations for Pillow to read", "[.]") {
   for (const std::size_t channels : {1U, 3U}) {
     const std::string name = channels == 1 ? "grey" : "colour";
     const auto all = frames(channels, 5);
-    write_animated_png(folder / (name + ".apng"), all, 0.12, 2.5);
+    write_text(folder / (name + ".apng"), animated_png(all, 0.12, 2.5));
     for (std::size_t i = 0; i < all.size(); ++i)
       write_png(folder / (name + std::to_string(i) + ".png"), all[i]);
   }
-  write_animated_png(folder / "single.apng", frames(3, 1), 0.12, 2.5);
+  write_text(folder / "single.apng", animated_png(frames(3, 1), 0.12, 2.5));
 }

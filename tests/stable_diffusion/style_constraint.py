@@ -1,5 +1,6 @@
 """The style loss of algorithms.md, section 2, and its gradient, by transformers and autograd on small random encoders."""
 
+import numpy as np
 from oracle import folder, images, randomize, save, torch
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, CLIPVisionModel
 
@@ -22,14 +23,32 @@ def gram(encoder, pictures, block):
     return torch.stack([f[1:].T @ f[1:] for f in states[block + 1]])
 
 
+def imresize(picture, size):
+    """The reference's resize of the style picture, written from MATLAB's: each output is a mean of the mirrored picture, with
+    the weights of a cubic (a = -1/2) stretched by the ratio. Nothing is clamped."""
+    for axis in (2, 3):
+        array = np.moveaxis(picture, axis, 0)
+        n = len(array)
+        padded = np.concatenate([array[::-1], array, array[::-1]])  # the edge pixel twice
+        stretch = max(n / size, 1.0)
+        outputs = []
+        for i in range(size):
+            x = np.abs(np.arange(-n, 2 * n) - ((i + 0.5) * n / size - 0.5)) / stretch
+            w = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+            outputs.append(np.tensordot(w / w.sum(), padded, 1))
+        picture = np.moveaxis(np.stack(outputs), 0, axis)
+    return picture
+
+
 for name, encoder in (("alone", alone), ("whole", whole.vision_model)):
     for block in (0, 2):
         key = f"{name}/block.{block}/"
-        picture = images(key + "picture", 1, 3, 32, 32)
+        picture = images(key + "picture", 1, 3, *((52, 44) if block == 0 else (20, 32)))
+        resized = torch.from_numpy(imresize(picture.double().numpy(), 32)).float()
         candidates = images(key + "images", 2, 3, 36, 20).requires_grad_()
-        wanted = gram(encoder, picture, block)
+        wanted = gram(encoder, resized, block)
         loss = torch.stack([torch.linalg.matrix_norm(wanted[0] - g) for g in gram(encoder, candidates, block)])
         gradient, = torch.autograd.grad(loss.sum(), candidates)
         save(out / name / f"block.{block}.safetensors",
-             {"picture": picture, "images": candidates, "loss": loss, "error": -gradient,
+             {"picture": picture, "resized picture": resized, "images": candidates, "loss": loss, "error": -gradient,
               "size": torch.linalg.matrix_norm(wanted)})
