@@ -426,6 +426,8 @@ TEST_CASE("a scheduler's configuration that is wrong or not supported is refused
         // so many steps that nothing is left of the sample
         {R"({"beta_schedule": "scaled_linear", "num_train_timesteps": 100000})",
          "\"num_train_timesteps\" (100000)"},
+        {R"({"num_train_timesteps": 100000, "rescale_betas_zero_snr": true})",
+         "\"num_train_timesteps\" (100000)"},
         {R"({"beta_end": 0.9})", "\"beta_end\" (0.9)"},
         {R"({"beta_schedule": 1})", "beta_schedule"}}) {
     CAPTURE(text);

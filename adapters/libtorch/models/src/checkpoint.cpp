@@ -549,8 +549,8 @@ noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
     json.refuse("beta_schedule", "is none of linear, scaled_linear, squaredcos_cap_v2");
   }();
   if (zero_terminal_snr && T < 2) json.refuse("num_train_timesteps", "is too few to be rescaled");
-  noise_schedule schedule{path_of(zero_terminal_snr ? rescaled_to_zero_terminal_snr(betas) : betas), {}};
-  if (const double left = schedule.path.at(schedule.path.last()).a; !zero_terminal_snr && left < 1e-6) {
+  noise_schedule schedule{path_of(betas), {}};
+  if (const double left = schedule.path.at(schedule.path.last()).a; left < 1e-6) {
     const char* key = json.has("trained_betas") ? "trained_betas"
                       : T > 1000                ? "num_train_timesteps"
                                                 : "beta_end";
@@ -559,6 +559,7 @@ noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
                          " times, from which nothing can be computed: fewer times, or "
                          "smaller betas, are needed");
   }
+  if (zero_terminal_snr) schedule.path = path_of(rescaled_to_zero_terminal_snr(betas));
   if (json.has("prediction_type")) {
     const auto found = predictions.find(json.text("prediction_type", ""));
     if (found == predictions.end())
