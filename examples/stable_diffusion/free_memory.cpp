@@ -39,7 +39,7 @@ struct names {
 };
 constexpr names version_2{"memory.max", "memory.current", "inactive_file", "active_file"};
 constexpr names version_1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
-                      "total_active_file"};
+                          "total_active_file"};
 
 double free_in_group(const fs::path& group, const names& n) {
   const auto limit = number_in(group / n.limit), usage = number_in(group / n.usage);
@@ -80,7 +80,8 @@ double free_memory(const fs::path& proc, const fs::path& cgroups) {
   const auto rows = table_in(proc / "meminfo");
   if (const auto available = rows.find("MemAvailable:"); available != rows.end())
     free = 1024.0 * available->second;
-  free = std::min({free, free_in_groups(cgroups, "", version_2), free_in_groups(cgroups / "memory", "", version_1)});
+  free = std::min(
+      {free, free_in_groups(cgroups, "", version_2), free_in_groups(cgroups / "memory", "", version_1)});
   // lines "number:controllers:group", of the second version "0::group"
   std::ifstream groups(proc / "self" / "cgroup");
   for (std::string line; std::getline(groups, line);) {
@@ -89,7 +90,8 @@ double free_memory(const fs::path& proc, const fs::path& cgroups) {
     if (end == std::string::npos) continue;
     const std::string controllers = line.substr(begin + 1, end - begin - 1), group = line.substr(end + 1);
     if (controllers.empty()) free = std::min(free, free_in_groups(cgroups, group, version_2));
-    if (lists(controllers, "memory")) free = std::min(free, free_in_groups(cgroups / "memory", group, version_1));
+    if (lists(controllers, "memory"))
+      free = std::min(free, free_in_groups(cgroups / "memory", group, version_1));
   }
   return free;
 }

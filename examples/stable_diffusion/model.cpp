@@ -11,6 +11,7 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -141,6 +142,11 @@ models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arg
   return tokenizer;
 }
 
+/// In the usual convention: 1 is none.
+double guidance_scale(const model_arguments& a) {
+  return a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
+}
+
 /// The ids of a text, with a word on standard error where it is too long.
 at::Tensor ids_of(const models::clip_tokenizer& tokenizer, const std::string& text) {
   const auto tokens = static_cast<std::int64_t>(tokenizer.encode(text).size());
@@ -184,19 +190,20 @@ c10::Device device_named(const std::string& name) {
 
 void add_model_options(CLI::App& app, model_arguments& a) {
   const std::string group = "Model";
-  app.add_option("--model", a.checkpoint,
-                 "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
+  examples::add_name(app, "--model", a.checkpoint,
+                     "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
       ->required()
       ->group(group);
-  app.add_option("--vae", a.vae,
-                 "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
-                 "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
+  examples::add_name(
+      app, "--vae", a.vae,
+      "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
+      "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
       ->group(group);
-  app.add_option(
-         "--tokenizer", a.tokenizer,
-         "folder with vocab.json and merges.txt, of a checkpoint of the same version: for a single file")
+  examples::add_name(
+      app, "--tokenizer", a.tokenizer,
+      "folder with vocab.json and merges.txt, of a checkpoint of the same version: for a single file")
       ->group(group);
-  app.add_option("--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
+  examples::add_name(app, "--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
       ->group(group);
   app.add_option_function<std::string>(
          "--prediction",
@@ -210,14 +217,15 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v")
       ->type_name("WORD")
       ->group(group);
-  app.add_option("--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
+  examples::add_name(app, "--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
       ->capture_default_str()
       ->group(group);
   examples::add_choice(app, "--dtype", a.unet.type, types(), "type the UNet computes in", group);
-  app.add_option("--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
+  examples::add_name(app, "--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
       ->group(group);
   examples::add_choice(app, "--vae-dtype", a.vae_placement.type, types(), "type of the autoencoder", group);
-  app.add_option("--text-device", a.text.device, "where the text encoder runs [as --device]")->group(group);
+  examples::add_name(app, "--text-device", a.text.device, "where the text encoder runs [as --device]")
+      ->group(group);
   examples::add_choice(app, "--text-dtype", a.text.type, types(), "type of the text encoder", group);
   app.add_flag_callback(
          "--list-devices",
@@ -228,12 +236,18 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "lists the devices and ends")
       ->trigger_on_parse()
       ->group(group);
+  examples::add_choice<time_convention>(
+      app, "--time-convention", a.time,
+      {{"usual", time_convention::usual}, {"reference", time_convention::reference}},
+      "what the UNet is fed at time t; usual: t - 1, as it was trained; reference: t, as the published "
+      "notebooks",
+      group);
   const std::string prompt = "Prompt";
   app.add_option("--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
   app.add_option("--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
       ->group(prompt);
-  app.add_option("--guidance", a.guidance, "classifier-free guidance; see --guidance-convention")
-      ->capture_default_str()
+  examples::add_number(app, "--guidance", a.guidance, examples::any_number,
+                       "classifier-free guidance; see --guidance-convention")
       ->group(prompt);
   using pushforward::guidance_convention;
   examples::add_choice<guidance_convention>(
@@ -242,10 +256,19 @@ void add_model_options(CLI::App& app, model_arguments& a) {
       "usual: 1 is none, as in diffusers; reference: 0 is none, one less", prompt);
 }
 
+void check_model_options(const CLI::App& app, const model_arguments& a) {
+  if (!examples::given(app, "--guidance"))
+    examples::refuse_given(app, {"--guidance-convention"},
+                           "without --guidance, which it explains: pass both");
+  if (guidance_scale(a) == 1.0)
+    examples::refuse_given(app, {"--negative-prompt"}, "without guidance: pass --guidance, too");
+  if (fs::is_regular_file(a.checkpoint))
+    examples::refuse_given(app, {"--variant"}, "on a single file, which has no variants: leave it out");
+}
+
 autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
   const auto where = placement_of(part, "cpu");
-  std::error_code none;
-  if (fs::exists(path / "encoder.safetensors", none))
+  if (pushforward::safetensors::is_there(path / "encoder.safetensors"))
     return tiny(models::autoencoder_tiny::from_original(path / "encoder.safetensors",
                                                         path / "decoder.safetensors", where),
                 where);
@@ -257,11 +280,10 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   const c10::NoGradGuard no_grad;
   const auto c =
       models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
-  path_ = c.path;
+  path_ = a.time == time_convention::reference ? c.path.with_time_offset(0.0) : c.path;
   const auto tokenizer = tokenizer_of(c, a);
   const auto where = placement_of(a.unet, a.unet.device);
-  const double scale =
-      a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
+  const double scale = guidance_scale(a);
   const bool guides = scale != 1.0;
   if (!guides && !a.negative_prompt.empty())
     throw bad_option("a negative prompt says nothing without guidance: pass --guidance, too");
@@ -290,19 +312,20 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
         guided(models::branching_unet(net, conditional, unconditional, options), a.guidance, a.convention));
   else
     denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
-  facts_ = {{"checkpoint", a.checkpoint.filename().string()},
+  facts_ = {{"checkpoint", examples::name_of(a.checkpoint)},
             {"prediction", c.prediction == pushforward::prediction_type::v        ? "v"
                            : c.prediction == pushforward::prediction_type::sample ? "sample"
                                                                                   : "epsilon"},
             {"prompt", a.prompt},
             {"negative_prompt", a.negative_prompt},
             {"guidance", scale},
+            {"time_convention", a.time == time_convention::reference ? "reference" : "usual"},
             {"device", a.unet.device},
             {"dtype", to_string(where.type)},
             {"vae_dtype", to_string(vae.type)},
             {"threads", at::get_num_threads()}};
   if (path_.alpha_bar(path_.last()) == 0.0) facts_["zero_terminal_snr"] = true;
-  if (!a.vae.empty()) facts_["vae"] = a.vae.filename().string();
+  if (!a.vae.empty()) facts_["vae"] = examples::name_of(a.vae);
   keep_freed_memory();
 }
 

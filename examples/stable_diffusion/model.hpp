@@ -32,6 +32,12 @@ struct part_placement {
   c10::ScalarType type = c10::ScalarType::Float;
 };
 
+/// What the network is fed at time t of the path.
+enum class time_convention {
+  usual,    ///< t - 1, what it was trained on and `diffusers` feeds
+  reference ///< t, as the reference's notebooks do
+};
+
 struct model_arguments {
   std::filesystem::path checkpoint;
   std::filesystem::path
@@ -42,13 +48,17 @@ struct model_arguments {
   std::string prompt, negative_prompt;
   double guidance = 1.0;
   pushforward::guidance_convention convention = pushforward::guidance_convention::usual;
+  time_convention time = time_convention::usual;
   part_placement unet{"cpu", c10::ScalarType::Float}, vae_placement{}, text{};
 };
 
 /// --model, --vae, --tokenizer, --variant, --prediction, --prompt, --negative-prompt, --guidance,
-/// --guidance-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device, --text-dtype; and
-/// --list-devices, which lists them and ends the program.
+/// --guidance-convention, --time-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device,
+/// --text-dtype; and --list-devices, which lists them and ends the program.
 void add_model_options(CLI::App& app, model_arguments& a);
+
+/// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
+void check_model_options(const CLI::App& app, const model_arguments& a);
 
 /// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
 c10::Device device_named(const std::string& name);

@@ -1,6 +1,7 @@
 // Checkpoint folders and single files: what diffusers writes, what is refused, and the schedulers' noise.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/oracle.hpp>
 #include <support/original_layout.hpp>
 #include <support/published_checkpoints.hpp>
@@ -285,6 +286,36 @@ TEST_CASE("everything that a folder lacks is named at once") {
     CHECK_THROWS_WITH(open_checkpoint(folder / "c"), contains_text(part));
   CHECK_THROWS_AS(open_checkpoint(folder / "c"), bad_file);
   CHECK_THROWS_WITH(open_checkpoint(folder / "nowhere"), contains_text("no such checkpoint"));
+}
+
+TEST_CASE("of a checkpoint, what is no regular file or may not be read is named, and is not missing") {
+  const scratch_folder folder;
+  write_folder(folder / "c");
+  ::chmod(folder.path().c_str(), 0755);
+  const auto refused = [&] { return fault_of([&] { open_checkpoint(folder / "c"); }); };
+  for (const char* part : {"unet/config.json", "scheduler/scheduler_config.json"}) {
+    fs::rename(folder / "c" / part, folder / "kept");
+    make_fifo(folder / "c" / part);
+    CHECK_THAT(refused(), contains_text(std::string(part) + ": is not a regular file but a FIFO"));
+    fs::remove(folder / "c" / part);
+    fs::create_directory(folder / "c" / part);
+    CHECK_THAT(refused(), contains_text(std::string(part) + ": is not a regular file but a folder"));
+    fs::remove(folder / "c" / part);
+    fs::rename(folder / "kept", folder / "c" / part);
+  }
+  for (const char* part : {"c/unet/config.json", "c/scheduler"}) {
+    const auto before = mode_of(folder / part);
+    ::chmod((folder / part).c_str(), 0);
+    const auto said = [&] {
+      const without_rights user;
+      return refused();
+    }();
+    ::chmod((folder / part).c_str(), before);
+    CHECK_THAT(said, contains_text((folder / part).string()) && contains_text("(Permission denied)"));
+    CHECK_THAT(said, !contains_text("missing"));
+  }
+  make_fifo(folder / "fifo");
+  CHECK_THROWS_WITH(open_checkpoint(folder / "fifo"), contains_text("is not a regular file but a FIFO"));
 }
 
 TEST_CASE("a tokenizer may be in one file") {

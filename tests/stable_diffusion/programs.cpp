@@ -2,16 +2,22 @@
 
 #include "programs.hpp"
 
+#include <support/file_faults.hpp>
 #include <support/original_layout.hpp>
 #include <support/published_checkpoints.hpp>
 
 #include <free_memory.hpp>
+#include <support/picture_files.hpp>
+
 #include <masks.hpp>
+#include <room.hpp>
 #include <run.hpp>
 
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/samplers/ddim.hpp>
+#include <pushforward/step_sizes.hpp>
+#include <pushforward/updates/inexact_newton.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -210,9 +216,10 @@ TEST_CASE("a mask may mark either part, and the picture be a JPEG or another aut
                         "--save-latents"});
   REQUIRE(box.ended.status == 0);
   CHECK(at::equal(ours, box.latents()));
-  const auto tiny = run(folder, oracle, "inpaint",
-                        {oracle / "picture.jpg", "--known", "left", "--steps", "1", "--K", "1", "--vae",
-                         oracle / "tiny", "--height", "32", "--fit", "resize", "--save-latents"});
+  const auto tiny =
+      run(folder, oracle, "inpaint",
+          {oracle / "picture.jpg", "--known", "left", "--steps", "1", "--K", "1", "--vae", oracle / "tiny",
+           "--height", "32", "--fit", "resize", "--save-latents", "--no-paste"});
   INFO(tiny.ended.said);
   REQUIRE(tiny.ended.status == 0);
   CHECK(tiny.picture().sizes() == at::IntArrayRef({1, 3, 32, 48}));
@@ -221,13 +228,139 @@ TEST_CASE("a mask may mark either part, and the picture be a JPEG or another aut
         0.01);
 }
 
+TEST_CASE("inpaint puts the known pixels back, with a feathered edge, unless it is told not to") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto few = joined(inpainting(oracle), {"--save-latents"});
+  const auto plain = run(folder, oracle, "inpaint", few);
+  INFO(plain.ended.said);
+  REQUIRE(plain.ended.status == 0);
+  const at::Tensor image = image_of(read_picture(oracle / "picture.png"));
+  const at::Tensor decoded = loaded(oracle).decode(plain.latents());
+  const auto pasted = [&](std::int64_t feather) {
+    const at::Tensor share = feathered(read_mask(oracle / "mask.png").known, feather);
+    return (share * image + (1.0 - share) * decoded).clamp(-1.0, 1.0);
+  };
+  const auto furthest = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a - b).abs().max().item<double>();
+  };
+  REQUIRE(furthest(pasted(8), decoded.clamp(-1.0, 1.0)) > 0.1);
+  CHECK(furthest(plain.picture(), pasted(8)) < 0.01);
+  CHECK(plain.trace()["settings"]["pasted"] == true);
+  CHECK(plain.trace()["settings"]["feather"] == 8);
+  CHECK(plain.trace()["results"].contains("RMSE_of_known_pixels_after_pasting"));
+
+  const auto sharp = run(folder, oracle, "inpaint", joined(few, {"--paste", "--feather", "0"}));
+  INFO(sharp.ended.said);
+  REQUIRE(sharp.ended.status == 0);
+  CHECK(furthest(sharp.picture(), pasted(0)) < 0.01);
+
+  const auto bare = run(folder, oracle, "inpaint", joined(few, {"--no-paste"}));
+  INFO(bare.ended.said);
+  REQUIRE(bare.ended.status == 0);
+  CHECK(furthest(bare.picture(), decoded.clamp(-1.0, 1.0)) < 0.01);
+  CHECK(bare.trace()["settings"]["pasted"] == false);
+  CHECK(!bare.trace()["settings"].contains("feather"));
+  CHECK(!bare.trace()["results"].contains("RMSE_of_known_pixels_after_pasting"));
+}
+
+TEST_CASE("grey in a soft mask is the weight of the constraint and of pasting") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  examples::picture ramp(64, 96, 1, 255); // white, a ramp from 255 down to 0, black
+  for (std::size_t y = 0; y < 64; ++y)
+    for (std::size_t x = 0; x < 96; ++x)
+      *ramp.at(y, x) = static_cast<std::uint8_t>(x < 32 ? 255 : x < 64 ? 255 - 8 * (x - 32) : 0);
+  examples::write_png(folder / "ramp.png", ramp);
+  const words few{oracle / "picture.png", "--steps", "3", "--K", "2", "--seed", "7", "--save-latents"};
+  const auto soft = run(folder, oracle, "inpaint",
+                        joined(few, {"--mask", folder / "ramp.png", "--soft-mask", "--eta", "0"}));
+  INFO(soft.ended.said);
+  REQUIRE(soft.ended.status == 0);
+
+  const latent_model m = loaded(oracle);
+  const at::Tensor image = image_of(read_picture(oracle / "picture.png"));
+  const at::Tensor mask = (image_of(ramp) + 1.0) / 2.0;
+  // the least weight of each block of 8 x 8; what has a weight is seen in full
+  const at::Tensor weights = mask.view({1, 1, 8, 8, 12, 8}).amin({3, 5});
+  const at::Tensor target = m.encode(image * mask.gt(0.0));
+  REQUIRE(weights.gt(0.0).logical_and(weights.lt(1.0)).any().item<bool>());
+  const auto sampler = pushforward::ddim(m.path(), {3, 0.0, pushforward::ddim_noise::eta, 1.0});
+  const at::Tensor z = m.with_denoiser([&](const auto& denoiser) {
+    return pushforward::sample(pushforward::standard_normal(target, {7, 0, 0}),
+                               pushforward::model(denoiser, m.path()), sampler,
+                               [&](const at::Tensor& x0) {
+                                 const at::Tensor d = target - x0, w = weights.expand_as(d);
+                                 return pushforward::constraint_value<at::Tensor>{
+                                     {(0.5 * w * d * d).sum({1, 2, 3}).to(at::kDouble)}, w * d};
+                               },
+                               pushforward::update{pushforward::inexact_newton{},
+                                                   pushforward::infinity_norm{.rate = {0.5, 0.1}}, 2},
+                               {.seed = 7})
+        .x;
+  });
+  CHECK(relative_l2(soft.latents(), z) < 1e-4);
+  const auto trace = soft.trace();
+  const auto weighted_rms = [](const at::Tensor& d, const at::Tensor& w) {
+    return std::sqrt(((d * d * w).sum() / w.expand_as(d).sum()).item<double>());
+  };
+  const at::Tensor decoded = m.decode(soft.latents());
+  const auto& results = trace["results"];
+  CHECK(results["constraint_RMSE_in_latents"][0].get<double>() ==
+        Approx(weighted_rms(soft.latents() - target, weights)).epsilon(1e-4));
+  CHECK(results["RMSE_of_known_pixels"][0].get<double>() ==
+        Approx(weighted_rms(decoded - image, mask)).epsilon(1e-4));
+  check_residuals(trace, 4.0 * weights.sum().item<double>());
+  CHECK(trace["settings"]["soft_mask"] == true);
+  CHECK(trace["settings"]["known_share"].get<double>() == Approx(mask.mean().item<double>()));
+  const at::Tensor pasted = (mask * image + (1.0 - mask) * decoded).clamp(-1.0, 1.0);
+  CHECK((soft.picture() - pasted).abs().max().item<double>() < 0.01);
+
+  // without the option the ramp is cut in its middle; a mask of black and white is the same in both
+  const auto hard = run(folder, oracle, "inpaint", joined(few, {"--mask", folder / "ramp.png"}));
+  REQUIRE(hard.ended.status == 0);
+  CHECK(hard.trace()["settings"]["known_share"].get<double>() == Approx(0.5));
+  const auto latents = [&](const words& more) {
+    const auto r = run(folder, oracle, "inpaint", joined(joined(few, {"--mask", oracle / "mask.png"}), more));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return r.latents();
+  };
+  for (const words& size : {words{}, words{"--width", "72", "--height", "48"}})
+    CHECK(at::equal(latents(joined(size, {"--soft-mask"})), latents(size)));
+}
+
+TEST_CASE("the transparent part of a mask is filled in, and said to be") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  // white throughout, transparent where the other mask is black
+  const auto mask = read_picture(oracle / "mask.png", 1);
+  std::vector<std::uint16_t> values;
+  for (const auto v : mask.pixels) values.insert(values.end(), {255, v});
+  write_bytes(folder / "hole.png", png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, values}));
+  const words few{oracle / "picture.png", "--steps", "2", "--K", "2", "--save-latents"};
+  const auto hole = run(folder, oracle, "inpaint", joined(few, {"--mask", folder / "hole.png"}));
+  INFO(hole.ended.said);
+  REQUIRE(hole.ended.status == 0);
+  const auto same = run(folder, oracle, "inpaint", joined(few, {"--mask", oracle / "mask.png"}));
+  REQUIRE(same.ended.status == 0);
+  CHECK(at::equal(hole.latents(), same.latents()));
+  CHECK(holds(hole.ended.said, "hole.png: the mask has transparent parts: they are filled in"));
+  CHECK(hole.ended.said.find("transparent") == hole.ended.said.rfind("transparent"));
+  CHECK(!holds(same.ended.said, "transparent"));
+}
+
 TEST_CASE("every policy and step size runs on a checkpoint") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
   const scratch_folder folder;
+  const words plain{oracle / "picture.png", "--known", "left", "--steps", "2", "--policy", "none"};
+  CHECK(run(folder, oracle, "inpaint", plain).ended.status == 0);
   for (const words& choice : std::vector<words>{{"--policy", "gradient_descent"},
                                                 {"--policy", "forward_mode_newton"},
-                                                {"--policy", "none"},
                                                 {"--policy", "gradient_descent", "--guidance", "2"},
                                                 {"--step-size", "spectral", "--lr", "0.5"},
                                                 {"--step-size", "constant"},
@@ -678,8 +811,9 @@ TEST_CASE("a prompt that is too long is cut off, and said to be") {
   const scratch_folder folder;
   std::string prompt;
   for (int i = 0; i < 80; ++i) prompt += "a "; // a token each, beside one for the start and one for the end
-  const auto r =
-      run(folder, oracle, "inpaint", joined(inpainting(oracle), {"--policy", "none", "--prompt", prompt}));
+  const auto r = run(
+      folder, oracle, "inpaint",
+      {oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none", "--prompt", prompt});
   CHECK(r.ended.status == 0);
   CHECK(holds(r.ended.said, "the prompt has 80 tokens: the last 5 are cut off\n"));
 }
@@ -722,6 +856,16 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
   auto endless = json::parse(read_bytes(scheduler));
   endless["num_train_timesteps"] = 100000;
   write_bytes(scheduler, endless.dump());
+  examples::write_png(folder / "white.png", examples::picture(64, 96, 1, 255));
+  examples::write_png(folder / "black.png", examples::picture(64, 96, 1, 0));
+  examples::picture stripes(64, 96, 1, 255); // a black line in every block of 8 x 8
+  for (std::size_t y = 0; y < 64; y += 8) std::fill_n(stripes.at(y, 0), 96, std::uint8_t{0});
+  examples::write_png(folder / "stripes.png", stripes);
+  std::vector<std::uint16_t> half_transparent(2 * 64 * 96, 255);
+  std::fill_n(half_transparent.begin(), 64 * 96, std::uint16_t{0});
+  write_bytes(folder / "hole.png", png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, half_transparent}));
+  write_bytes(folder / "clear.png",
+              png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, std::vector<std::uint16_t>(2 * 64 * 96, 0)}));
   const std::string picture = oracle / "picture.png", mask = oracle / "mask.png";
   const words few{"--steps", "2", "--K", "1"};
   struct bad {
@@ -730,7 +874,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
     std::string said;
   };
   for (const auto& b : std::vector<bad>{
-           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such picture"},
+           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such file"},
            {"inpaint", {folder / "text.png", "--mask", mask}, "neither a JPEG nor a PNG"},
            {"inpaint", {picture, "--mask", oracle / "narrow_mask.png"}, "64 x 90"},
            {"inpaint", {picture, "--mask", folder / "low_mask.png"}, "60 x 96"},
@@ -738,6 +882,26 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--known", "left"}, "in one way"},
            {"inpaint", {picture, "--box", "0", "0", "64", "97"}, "within the picture"},
            {"inpaint", {picture, "--box", "0", "0", "64", "96"}, "nothing is known"},
+           {"inpaint", {picture, "--box", "8192", "0", "1", "1"}, "within the picture"},
+           {"inpaint", {picture, "--mask", folder / "white.png"}, "white.png: nothing is to be filled in"},
+           {"inpaint", {picture, "--mask", folder / "black.png"}, "black.png: nothing is known"},
+           {"inpaint", {picture, "--mask", folder / "stripes.png"}, "nothing is known: no block of 8 x 8"},
+           {"inpaint",
+            {picture, "--mask", folder / "clear.png"},
+            "opaque is known and transparent is filled in"},
+           {"inpaint",
+            {picture, "--mask", folder / "black.png", "--white-is-filled"},
+            "black.png: nothing is to be filled in"},
+           // the hole is cut off
+           {"inpaint",
+            {picture, "--box", "0", "0", "64", "8", "--width", "32", "--height", "64"},
+            "nothing is to be filled in"},
+           {"inpaint", {picture, "--mask", folder / "hole.png", "--white-is-filled"}, "make the mask opaque"},
+           {"inpaint", {picture, "--known", "left", "--white-is-filled"}, "--white-is-filled"},
+           {"inpaint", {picture, "--box", "0", "0", "8", "8", "--soft-mask"}, "--soft-mask"},
+           {"inpaint", {picture, "--mask", mask, "--feather", "4", "--no-paste"}, "--no-paste pastes none"},
+           {"inpaint", {picture, "--mask", mask, "--feather", "4", "--soft-mask"}, "--soft-mask"},
+           {"inpaint", {picture, "--mask", mask, "--paste", "--no-paste"}, "--no-paste"},
            {"inpaint",
             {picture, "--mask", mask, "--model", folder / "nowhere"},
             "there is no such checkpoint"},
@@ -749,7 +913,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--negative-prompt", "a dog"}, "--guidance"},
            {"inpaint", {picture, "--mask", mask, "--prompt", "\xff"}, "UTF-8"},
            {"inpaint", {picture, "--mask", mask, "--width", "100"}, "multiple of 8"},
-           {"inpaint", {picture, "--mask", mask, "--steps", "0"}, "steps is 0"},
+           {"inpaint", {picture, "--mask", mask, "--steps", "0"}, "--steps: must be"},
            {"inpaint",
             {picture, "--mask", mask, "--latents", oracle / "inpaint.safetensors"},
             "this run's latents"},
@@ -806,6 +970,174 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   CHECK(trace["steps_taken"] == 0);
   CHECK(read_picture(name.string() + ".png").width == 96);
   CHECK(holds(read_bytes(name.string() + ".html"), "stopped by the user"));
+}
+
+TEST_CASE("what no program could write, or would overwrite, is refused before anything is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  write_bytes(folder / "file", "");
+  const words plain{oracle / "picture.png"}, style{oracle / "picture.png", "--clip", oracle / "clip"},
+      known{oracle / "picture.png", "--known", "left"};
+  struct job {
+    std::string program;
+    words arguments;
+    std::string standard; ///< name of what is written
+    words endings;
+  };
+  for (const auto& j :
+       std::vector<job>{{"inpaint",
+                         joined(known, {"--batch", "2", "--frames", "--save-latents"}),
+                         "inpainted",
+                         {"-0.png", "-1.png", ".json", ".html", "-frames.png", ".safetensors"}},
+                        {"superres", plain, "enlarged", {".png", ".json", ".html"}},
+                        {"style", style, "styled", {".png", ".json", ".html"}},
+                        {"jacobian", plain, "jacobian", {".svg", ".png", ".json"}},
+                        {"spectrum", plain, "spectrum", {".svg", ".json"}},
+                        {"convergence", plain, "convergence", {".svg", ".json", ".html"}}}) {
+    const auto refused = [&](const fs::path& out, words arguments, const std::string& said) {
+      arguments = joined({"--model", oracle / "checkpoint", "--out", out}, joined(arguments, j.arguments));
+      const auto ended = run_program(folder, programs + j.program, arguments);
+      INFO(j.program << " --out " << out << ": " << ended.said);
+      CHECK(ended.status == 2);
+      CHECK(ended.said.rfind("pushforward_" + j.program + ": ", 0) == 0); // and no word of loading before
+      CHECK(std::count(ended.said.begin(), ended.said.end(), '\n') == 1);
+      CHECK(holds(ended.said, said));
+    };
+    refused(folder / "file/out", {}, (folder / "file").string() + " is not a folder");
+    refused("/proc/out", {}, "/proc/out");
+    refused("", {}, "is empty");
+    const fs::path results = folder / j.program;
+    for (const auto& ending : j.endings) { // a folder in place of each file in turn
+      const fs::path taken = results / (j.standard + ending);
+      fs::create_directories(taken);
+      refused(results, {}, taken.string() + ": cannot be written (it is a folder)");
+      fs::remove(taken);
+    }
+    CHECK(fs::is_empty(results));
+    for (const auto& ending : j.endings) { // and a file that is read
+      const fs::path input = results / (j.standard + ending);
+      fs::create_symlink(oracle / "checkpoint" / "vae" / "config.json", input);
+      refused(results.string() + "/", {}, input.string() + " would overwrite a file of the checkpoint, ");
+      fs::remove(input);
+    }
+  }
+}
+
+TEST_CASE("no file that a run reads is overwritten") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "picture.png", folder / "cat.png");
+  fs::copy(oracle / "mask.png", folder / "mask.png");
+  fs::copy(oracle / "inpaint.safetensors", folder / "noise.safetensors");
+  const words inpainting{"--model", folder / "model", "--mask", folder / "mask.png", folder / "cat.png"};
+  const words styling{"--model",          folder / "model",      "--clip", folder / "clip", "--content",
+                      folder / "cat.png", oracle / "picture.png"};
+  struct job {
+    std::string program;
+    words arguments;
+    fs::path out, ending;
+    std::string what;
+  };
+  for (const auto& j : std::vector<job>{
+           {"inpaint", inpainting, "cat", ".png", "the picture"},
+           {"inpaint", inpainting, "mask", ".png", "the mask"},
+           {"inpaint", joined(inpainting, {"--save-latents", "--latents", folder / "noise.safetensors"}),
+            "noise", ".safetensors", "the latents"},
+           {"inpaint", joined(inpainting, {"--save-latents"}), "model/unet/diffusion_pytorch_model",
+            ".safetensors", "a file of the checkpoint"},
+           {"inpaint", inpainting, "model/tokenizer/vocab", ".json", "a file of the checkpoint"},
+           {"inpaint", joined(inpainting, {"--vae", folder / "tiny"}), "tiny/config", ".json",
+            "a file of the autoencoder"},
+           {"superres", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"},
+           {"style", styling, "cat", ".png", "the content"},
+           {"style", styling, "clip/config", ".json", "a file of CLIP"},
+           {"jacobian", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"}}) {
+    const fs::path input = folder / (j.out.string() + j.ending.string());
+    const std::string before = read_bytes(input);
+    const auto ended =
+        run_program(folder, programs + j.program, joined({"--out", folder / j.out.string()}, j.arguments));
+    INFO(j.program << ' ' << j.out << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(
+        holds(ended.said, "--out: " + input.string() + " would overwrite " + j.what + ", " + input.string()));
+    CHECK(read_bytes(input) == before);
+  }
+}
+
+TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const mode_t before = ::umask(0027);
+  const auto ended =
+      run_program(folder, programs + "inpaint",
+                  joined({"--model", oracle / "checkpoint", "--out", (folder / "new").string() + "/"},
+                         joined(inpainting(oracle), {"--policy", "none", "--save-latents"})));
+  ::umask(before);
+  INFO(ended.said);
+  REQUIRE(ended.status == 0);
+  for (const char* ending : {".png", ".json", ".html", ".safetensors"})
+    CHECK(mode_of(folder / "new" / (std::string("inpainted") + ending)) == 0640);
+  CHECK(std::distance(fs::directory_iterator(folder / "new"), {}) == 4);
+}
+
+TEST_CASE("a run whose last file does not fit on the disk leaves none, and older results as they were") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto arguments = joined(inpainting(oracle), {"--policy", "none"});
+  REQUIRE(run(folder, oracle, "inpaint", arguments).ended.status == 0);
+  const words endings{".png", ".json", ".html"};
+  words older;
+  for (const auto& ending : endings) older.push_back(read_bytes(folder / ("out" + ending)));
+  const std::size_t room = std::max({older[0].size(), older[1].size(), std::size_t{5000}}) + 1000;
+  REQUIRE(older[2].size() > room);
+  const auto ended = [&] {
+    const size_limit full(room);
+    return run(folder, oracle, "inpaint", joined(arguments, {"--seed", "1"})).ended;
+  }();
+  INFO(ended.said);
+  CHECK(ended.status == 2);
+  CHECK(holds(ended.said, (folder / "out.html").string() + ": cannot be written (File too large)\n"));
+  for (std::size_t i = 0; i < endings.size(); ++i)
+    CHECK(read_bytes(folder / ("out" + endings[i])) == older[i]);
+  CHECK(folder.size() == 4); // those, and what was said
+}
+
+TEST_CASE("a file that is read and is no regular file is refused at once") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "style.safetensors", folder / "noise");
+  const words arguments{"--model",   folder / "model",
+                        "--vae",     folder / "tiny",
+                        "--latents", folder / "noise",
+                        "--steps",   "1",
+                        "--K",       "1",
+                        "--out",     folder / "out",
+                        "--clip",    (folder / "clip").string()};
+  for (const std::string name :
+       {"noise", "clip/config.json", "clip/model.safetensors", "tiny/config.json",
+        "tiny/diffusion_pytorch_model.safetensors", "model/scheduler/scheduler_config.json",
+        "model/unet/diffusion_pytorch_model.safetensors", "model/tokenizer/vocab.json",
+        "model/tokenizer/merges.txt"}) {
+    fs::rename(folder / name, folder / "kept");
+    make_fifo(folder / name);
+    const auto ended = run_program(folder, programs + "style", joined(arguments, {oracle / "picture.png"}));
+    INFO(name << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(holds(ended.said, (folder / name).string() + ": is not a regular file but a FIFO"));
+    fs::remove(folder / name);
+    fs::rename(folder / "kept", folder / name);
+  }
 }
 
 TEST_CASE("too little memory is said before anything is loaded") {
@@ -928,6 +1260,61 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   INFO(r.ended.said);
   CHECK(r.ended.status == 2);
   CHECK(holds(r.ended.said, "the text encoder needs 2199023 MB of memory"));
+}
+
+TEST_CASE("a run that takes more than the memory that is free is refused before anything is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const words large{"--width", "8192", "--height", "8192"}, many{"--batch", "1000"};
+  const std::string picture = oracle / "picture.png";
+  struct vast {
+    std::string program;
+    words arguments;
+    std::string remedy;
+  };
+  for (const auto& v : std::vector<vast>{
+           {"inpaint", joined(joined({picture, "--known", "left"}, large), many), "--width and --height"},
+           {"superres", joined({picture, "--factor", "32", "--width", "4096", "--height", "4096"}, many),
+            "--factor"},
+           {"style", joined(joined({picture, "--clip", oracle / "clip"}, large), many),
+            "--pullback encoder"}}) {
+    const auto r = run(folder, oracle, v.program, v.arguments);
+    INFO(r.ended.said);
+    CHECK(r.ended.status == 2);
+    CHECK(holds(r.ended.said, "of memory or more, but "));
+    CHECK(holds(r.ended.said, v.remedy));
+    CHECK(!holds(r.ended.said, "loading"));
+    CHECK(std::count(r.ended.said.begin(), r.ended.said.end(), '\n') == 1);
+  }
+}
+
+TEST_CASE("what a run takes is estimated from below, and not far below") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  // Stable Diffusion's decoder: 256 channels in, 256 normalised, 128 out
+  CHECK(decoder_values(pushforward::libtorch::models::autoencoder_kl_config{}, false) == 640.0);
+  const std::string picture = oracle / "picture.png";
+  model_arguments a;
+  a.checkpoint = oracle / "checkpoint";
+  const words few{picture, "--width", "768", "--height", "512", "--steps", "1", "--K", "1"};
+  const auto measured = [&](const std::string& program, const words& arguments) {
+    const auto r = run(folder, oracle, program, joined(few, arguments));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return r.trace()["costs_of_the_batch"]["peak_bytes_above_the_loaded_model"].get<double>();
+  };
+  const picture_size size{512, 768};
+  const double forward = measured("inpaint", {"--known", "left", "--batch", "2"});
+  const double backward = measured("superres", {"--shrink-first", "--factor", "2"});
+  CAPTURE(forward, backward);
+  const double low = bytes_of_run(a, {size, 2}), high = bytes_of_run(a, {size, 1, true});
+  CAPTURE(low, high);
+  CHECK(low < forward);
+  CHECK(low > forward / 4);
+  CHECK(high < backward);
+  CHECK(high > backward / 4);
 }
 
 TEST_CASE("memory that runs out in a run is one line and status 2, and leaves no file") {

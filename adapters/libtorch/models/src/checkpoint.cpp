@@ -2,6 +2,7 @@
 
 #include <pushforward/libtorch/models/autoencoder_tiny.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include "json_config.hpp"
 
@@ -93,10 +94,8 @@ std::string listed(const std::vector<std::string>& words) {
   return list;
 }
 
-bool is_file(const fs::path& path) {
-  std::error_code none;
-  return fs::is_regular_file(path, none);
-}
+/// Or something else by that name, which is refused once it is opened.
+bool is_file(const fs::path& path) { return safetensors::is_there(path); }
 
 bool is_folder(const fs::path& path) {
   std::error_code none;

@@ -3,6 +3,7 @@
 /// Configuration files: values of a JSON object, read by name, each of the type and in the range asked for.
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -10,12 +11,9 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace pushforward::libtorch::models {
@@ -26,15 +24,7 @@ class json_config {
 public:
   /// \throws bad_file for a file that cannot be read or does not hold a JSON object
   explicit json_config(const std::filesystem::path& path) : name_{path.string()} {
-    std::error_code none;
-    if (std::filesystem::is_directory(path, none))
-      throw bad_file(name_ + ": is a folder, where a configuration file in JSON is needed");
-    if (!std::filesystem::is_regular_file(path, none)) throw bad_file(name_ + ": there is no such file");
-    if (std::filesystem::file_size(path, none) > std::uintmax_t{1} << 24)
-      throw bad_file(name_ + ": has more than 16 MiB, too much for a model's configuration");
-    std::ifstream in(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (!in) throw bad_file(name_ + ": cannot be read");
+    const std::string text = safetensors::regular_file(path).read(std::uint64_t{1} << 24);
     if (nesting_of(text) <= 32) values_ = nlohmann::json::parse(text, nullptr, false);
     if (!values_.is_object())
       throw bad_file(name_ + ": is not a JSON object; give the path of a model's configuration");
