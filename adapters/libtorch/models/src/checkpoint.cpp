@@ -183,8 +183,7 @@ checkpoint_part part_in(const fs::path& folder, const std::string& stem, const s
   if (is_file(folder / "config.json"))
     part.config = folder / "config.json";
   else
-    missing.push_back((folder / "config.json").string() +
-                      (is_folder(folder / "config.json") ? " (a folder)" : ""));
+    missing.push_back((folder / "config.json").string());
   part.files = weights_in(folder, stem, variant, missing);
   return part;
 }
@@ -258,7 +257,7 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
       needed.insert(needed.begin(), {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt"});
   }
   for (const auto& file : needed)
-    if (!is_file(file)) missing.push_back(is_folder(file) ? file.string() + " (a folder)" : file.string());
+    if (!is_file(file)) missing.push_back(file.string());
   if (!missing.empty()) {
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
