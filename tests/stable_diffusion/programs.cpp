@@ -850,7 +850,9 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
   for (auto& [name, tensor] : tensors)
     if (name == "decoder.conv_out.weight") tensor.fill_(3e38);
   pushforward::libtorch::write_tensors(weights, tensors);
-  fs::create_directories(folder / "no_vae" / "config.json");
+  fs::copy(oracle / "checkpoint" / "vae", folder / "no_vae");
+  fs::remove(folder / "no_vae" / "config.json");
+  fs::create_directory(folder / "no_vae" / "config.json");
   fs::copy(oracle / "checkpoint", folder / "endless", fs::copy_options::recursive);
   const fs::path scheduler = folder / "endless" / "scheduler" / "scheduler_config.json";
   auto endless = json::parse(read_bytes(scheduler));
@@ -931,7 +933,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--vae", folder / "overflowing"}, "try --vae-dtype float32"},
            {"inpaint",
             {picture, "--mask", mask, "--vae", folder / "no_vae"},
-            "no_vae/config.json (a folder)"},
+            "no_vae/config.json: is not a regular file but a folder"},
            {"inpaint", {picture, "--mask", mask, "--vae", folder / "nowhere"}, "no such autoencoder"},
            {"inpaint", {picture, "--mask", mask, "--vae", picture}, "picture.png"},
            {"inpaint",
