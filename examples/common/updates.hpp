@@ -56,7 +56,6 @@ struct update_options {
 /// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --tolerance.
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
-inline constexpr whole_numbers iteration_counts{1, 1'000};
 
 /// Whether a policy has a probe.
 bool takes_differences(policy_kind kind);
