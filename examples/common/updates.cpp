@@ -2,6 +2,12 @@
 
 #include "command_line.hpp"
 
+#include <pushforward/estimate.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
 namespace examples {
 
 namespace {
@@ -44,11 +50,35 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
              "rate of the first inner iteration (constant: lambda; spectral: c, below 2)")
       ->group(group);
   add_number(app, "--lr-last", o.lr_last, positive, "rate of the last one; linear in between")->group(group);
-  add_number(app, "--probe", o.probe, not_negative, "of the forward differences; 0: automatic")->group(group);
+  add_probe_option(app, o.probe)->group(group);
   add_number(app, "--cutoff", o.cutoff, shares_below_1, "of exact_newton, on singular values")->group(group);
   add_number(app, "--tolerance", o.tolerance, any_number,
              "loss at which a " + sample + " is left alone; negative: never")
       ->group(group);
+}
+
+CLI::Option* add_probe_option(CLI::App& app, double& probe) {
+  const std::string name = "--probe";
+  char standard[32] = "automatic";
+  if (probe > 0.0) std::snprintf(standard, sizeof standard, "%g", probe);
+  const auto take = [&probe, name](const std::string& word) {
+    if (word == "automatic")
+      probe = 0.0;
+    else if (word == "reference")
+      probe = pushforward::reference_probe;
+    else if (const auto value = number_of(word); value && *value >= 0.0)
+      probe = *value;
+    else
+      throw CLI::ValidationError(name,
+                                 word + " is not automatic, reference, or a number from 0 (automatic)");
+  };
+  return app
+      .add_option_function<std::string>(
+          name, take,
+          "of the forward differences, in units of x_t: automatic (0.005, more for half types and where an "
+          "epsilon prediction is amplified, near noise), reference (0.005, as the published code), or a "
+          "number")
+      ->type_name("PROBE [" + std::string(standard) + "]");
 }
 
 bool takes_differences(policy_kind kind) {

@@ -2,6 +2,8 @@
 
 #include "choose.hpp"
 #include "common.hpp"
+#include "data.hpp"
+#include "weights.hpp"
 
 #include <algorithm>
 #include <iostream>
@@ -14,6 +16,12 @@ const std::map<std::string, model_kind> models{
     {"ddpm", model_kind::ddpm}, {"flow", model_kind::flow}, {"latent_ddpm", model_kind::latent_ddpm}};
 
 } // namespace
+
+std::vector<examples::input_file> inputs_of(const arguments& a) {
+  auto files = digit_files(a.data);
+  for (auto& file : weight_files(a.weights)) files.push_back(std::move(file));
+  return files;
+}
 
 void add_model_options(CLI::App& app, arguments& a) {
   a.weights = std::filesystem::path(PUSHFORWARD_MNIST_FOLDER) / "weights";

@@ -5,6 +5,7 @@
 #include "steering.hpp"
 
 #include <common/command_line.hpp>
+#include <common/files.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace mnist {
 
@@ -28,6 +30,9 @@ struct arguments {
 using examples::policies;
 using examples::run_with;
 using examples::stopped_early;
+
+/// The digits and the weights that the arguments name.
+std::vector<examples::input_file> inputs_of(const arguments& a);
 
 /// More than any set of digits has.
 inline constexpr examples::whole_numbers first_digits{0, 1'000'000'000};

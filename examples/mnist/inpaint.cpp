@@ -29,7 +29,9 @@ int main(int argc, char** argv) {
                        "the unknown box: top, left, height, width");
   examples::add_number(app, "--share", known.share, examples::shares,
                        "of the pixels that are known, with --known random");
-  examples::add_name(app, "--mask", mask, "PNG of 32 x 32 pixels: white ones are known");
+  examples::add_name(app, "--mask", mask,
+                     "PNG of 32 x 32 pixels: white ones are known; where it has transparent "
+                     "parts, those are filled in");
   add_restore_options(app, a);
   add_model_options(app, a);
   add_steering_options(app, a);
@@ -42,10 +44,13 @@ int main(int argc, char** argv) {
     check_steering_options(app, a);
     if (!mask.empty()) {
       known.where = "picture";
-      known.mask = mnist::read_png(mask);
+      const auto read = examples::mask_of(examples::read_png(mask, 2));
+      if (read.from_opacity) examples::tell_mask_of_opacity(mask);
+      known.mask = read.shades;
     }
-    return mnist::restore(a, mnist::name_of(known), [&](const mnist::chosen_digits& digits) {
+    const auto measure = [&](const mnist::chosen_digits& digits) {
       return mnist::measurement(known, digits.images, a.steering.seed, digits.first);
-    });
+    };
+    return mnist::restore(a, mnist::name_of(known), measure, {{"the mask", mask}});
   });
 }

@@ -68,6 +68,8 @@ at::Tensor mask_of(const known_pixels& known, const at::Tensor& truth, std::uint
     throw bad_option("unknown region " + known.where +
                      "; take upper, lower, left, right, box, random or picture");
   }
+  if (mask.max().item<double>() == 0.0) throw bad_option("nothing is known: all is to be filled in");
+  if (mask.min().item<double>() == 1.0) throw bad_option("nothing is to be filled in: all is known");
   return mask;
 }
 

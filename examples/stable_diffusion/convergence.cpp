@@ -3,12 +3,15 @@
 #include "masks.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
+#include "room.hpp"
 #include "run.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 #include <common/report.hpp>
 #include <common/usage.hpp>
 
@@ -121,9 +124,10 @@ public:
     std::fflush(stdout);
   }
 
-  /// OUT.svg, OUT.json and OUT.html.
+  /// OUT.svg, OUT.png, OUT.json and OUT.html.
   void write(const at::Tensor& image) const {
-    const auto named = [&](const char* end) { return std::filesystem::path(a_.run.out.string() + end); };
+    const auto named = [&](const char* end) { return examples::with_ending(a_.run.out, end); };
+    examples::file_set files;
     const std::string plot = examples::curve_plot("Step-size rules of inexact Newton",
                                                   "inner iteration; the last value is the result's",
                                                   "constraint RMSE in latents", curves(), true);
@@ -137,14 +141,14 @@ public:
                       {"costs", passes_of(r.passes)},
                       {"seconds", r.seconds}});
     const json settings = settings_of_all();
-    examples::write_text(named(".json"), json{{"model", m_.facts()},
-                                              {"settings", settings},
-                                              {"completed", !examples::interrupted()},
-                                              {"residual", "constraint RMSE in latents"},
-                                              {"runs", runs}}
-                                                 .dump(1, ' ', false, json::error_handler_t::replace) +
-                                             "\n");
-    examples::write_text(named(".svg"), plot);
+    files.add(named(".json"), json{{"model", m_.facts()},
+                                   {"settings", settings},
+                                   {"completed", !examples::interrupted()},
+                                   {"residual", "constraint RMSE in latents"},
+                                   {"runs", runs}}
+                                      .dump(1, ' ', false, json::error_handler_t::replace) +
+                                  "\n");
+    examples::add_drawing(files, a_.run.out, plot);
 
     examples::report page;
     page.title = "Convergence of step-size rules";
@@ -164,9 +168,10 @@ public:
     page.settings = rows_of(settings);
     for (auto& row : rows_of(m_.facts())) page.settings.push_back(std::move(row));
     if (examples::interrupted()) page.note = "stopped by the user";
-    examples::write_text(named(".html"), examples::html_of(page));
-    std::cout << "wrote " << named(".svg").string() << ' ' << named(".json").string() << ' '
-              << named(".html").string() << '\n';
+    files.add(named(".html"), examples::html_of(page));
+    files.write();
+    std::cout << "wrote " << named(".svg").string() << ' ' << named(".png").string() << ' '
+              << named(".json").string() << ' ' << named(".html").string() << '\n';
   }
 
 private:
@@ -250,12 +255,18 @@ private:
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
   infinity_norm{constant_rate(a.run.update.lr)}.check();
+  auto inputs = files_of(a.model);
+  inputs.push_back({"the picture", a.picture.picture});
+  const auto named = [&](const char* end) { return examples::with_ending(a.run.out, end); };
+  examples::require_writable({named(".json"), named(".svg"), named(".png"), named(".html")}, inputs);
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
   };
-  brought_to(1);
+  require_room(a.model, {fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), 1)},
+               "ask for fewer pixels with --width and --height");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   const at::Tensor image = brought_to(m.scale());
   convergence_study study(a, m, image);
@@ -273,7 +284,7 @@ int main(int argc, char** argv) {
       "or 2.x model:\n"
       "the infinity norm beside \u03bb = c/\u03bc\u00b2, \u03bc the largest magnitude of an eigenvalue "
       "of J at each time step\n"
-      "(Arnoldi). Writes the error curves (SVG), a report (HTML) and the numbers (JSON).",
+      "(Arnoldi). Writes the error curves (SVG, PNG), a report (HTML) and the numbers (JSON).",
       "pushforward_convergence"};
   app.footer("Examples:\n"
              "  pushforward_convergence --model stable-diffusion-v1-5 --width 512 --height 512 photo.jpg\n"
@@ -302,8 +313,8 @@ int main(int argc, char** argv) {
   add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(group);
   add_number(app, "--seed", a.run.seed, any_seed, "of all noise")->group(group);
-  app.add_option("--out", a.run.out, "writes this name with .svg, .json and .html")
-      ->capture_default_str()
+  examples::add_output_option(app, a.run.out, "writes this name with .svg, .png, .json and .html",
+                              {".svg", ".png", ".json", ".html"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {

@@ -1,6 +1,7 @@
 #pragma once
 /// \file
-/// Which pixels are known. Masks are [1, 1, H, W], 1 known and 0 to be filled in.
+/// Which pixels are known. Masks are [1, 1, H, W], 1 known and 0 to be filled in; soft ones have weights in
+/// between.
 
 #include "pictures.hpp"
 
@@ -16,15 +17,35 @@ namespace stable_diffusion {
 struct mask_arguments {
   std::filesystem::path picture;
   bool white_is_filled = false;      ///< of the picture: as in diffusers, not as ours
+  bool soft = false;                 ///< of the picture: grey is a weight
   std::string known;                 ///< left, right, upper, lower
   std::array<std::int64_t, 4> box{}; ///< top, left, height, width of what is to be filled in
   bool has_box = false;
 };
 
-/// The mask of a picture, brought to the image's size as the image was: a pixel is known where all that it
-/// was made of is. \param original height and width of the picture, before it was fitted \throws
-/// pushforward::bad_option for none or several of the ways to give a mask, a box that does not lie within the
-/// picture, and a mask picture of another size than the picture
+/// Which pixels of a picture are known, in the one way that was chosen.
+class known_part {
+public:
+  /// Reads the mask's picture, if that is the way. What is transparent in it is said on standard error to be
+  /// filled in. \param original height and width of the picture, before it is fitted
+  /// \throws pushforward::bad_file
+  /// \throws pushforward::bad_option for none or several of the ways, options that belong to another of them,
+  /// a box that does not lie within the picture, and a mask picture of another size than the picture
+  known_part(const mask_arguments& a, const picture_size& original);
+
+  /// The mask, brought to a size as the picture is: a pixel is known where all that it was made of is, and
+  /// not at all where something that is to be filled in has a share in it. \throws pushforward::bad_option
+  /// where nothing is known then, or nothing is to be filled in
+  at::Tensor mask(fitting how, const std::optional<picture_size>& size, std::int64_t multiple) const;
+
+private:
+  std::string known_; ///< a half, which is taken of the fitted picture
+  picture_size original_;
+  at::Tensor mask_; ///< else
+  std::string where_, hint_;
+};
+
+/// `known_part::mask` in one go.
 at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fitting how,
                    const std::optional<picture_size>& size, std::int64_t multiple);
 

@@ -1,10 +1,12 @@
 #include "pictures.hpp"
 
+#include "free_memory.hpp"
 #include "jpeg.hpp"
 
 #include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -22,46 +24,53 @@ using pushforward::shape_mismatch;
 
 namespace {
 
-constexpr std::size_t largest_side = 8192;
-
-std::string text_of(std::int64_t height, std::int64_t width) {
-  return std::to_string(width) + " x " + std::to_string(height);
+std::string text_of(const picture_size& size) {
+  return std::to_string(size.width) + " x " + std::to_string(size.height);
 }
 
-at::Tensor resized(const at::Tensor& image, std::int64_t height, std::int64_t width) {
-  if (image.size(2) == height && image.size(3) == width) return image;
-  return pushforward::resizing(image, static_cast<std::size_t>(height), static_cast<std::size_t>(width))
+std::size_t pixels(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+/// The middle of an image scaled to `whole`, without the rest of it ever being there.
+at::Tensor resized(const at::Tensor& image, const picture_size& whole, const picture_size& middle) {
+  if (image.size(2) == whole.height && image.size(3) == whole.width)
+    return image.narrow(2, (whole.height - middle.height) / 2, middle.height)
+        .narrow(3, (whole.width - middle.width) / 2, middle.width)
+        .contiguous();
+  const auto along = [](std::int64_t n, std::int64_t all, std::int64_t part) {
+    return pushforward::resize_matrix(pixels(n), pixels(all), pushforward::resize_kernel::cubic,
+                                      pushforward::boundary::cropped,
+                                      pushforward::resize_part{pixels((all - part) / 2), pixels(part)});
+  };
+  return pushforward::separable_operator<at::Tensor>(image, along(image.size(2), whole.height, middle.height),
+                                                     along(image.size(3), whole.width, middle.width))
       .apply(image)
       .clamp(-1.0, 1.0);
-}
-
-at::Tensor middle(const at::Tensor& image, std::int64_t height, std::int64_t width) {
-  return image.narrow(2, (image.size(2) - height) / 2, height)
-      .narrow(3, (image.size(3) - width) / 2, width)
-      .contiguous();
 }
 
 } // namespace
 
 picture read_picture(const std::filesystem::path& path, std::size_t channels) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(path, none))
-    throw bad_file(path.string() + ": there is no such picture");
+  const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
   std::array<unsigned char, 4> start{};
   std::ifstream in(path, std::ios::binary);
   in.read(reinterpret_cast<char*>(start.data()), start.size());
-  if (start[0] == 0xFF && start[1] == 0xD8) return read_jpeg(path, channels, largest_side);
+  const examples::picture_limits limits{pixels(largest_side), free_memory()};
+  if (start[0] == 0xFF && start[1] == 0xD8) return read_jpeg(path, channels, limits);
   if (start == std::array<unsigned char, 4>{0x89, 'P', 'N', 'G'})
-    return examples::read_png(path, channels, largest_side);
+    return examples::read_png(path, channels, limits);
   throw bad_file(path.string() + ": is neither a JPEG nor a PNG");
 }
 
 at::Tensor image_of(const picture& p) {
-  at::Tensor pixels = at::empty({static_cast<std::int64_t>(p.height), static_cast<std::int64_t>(p.width),
-                                 static_cast<std::int64_t>(p.channels)},
-                                at::kByte);
-  std::copy(p.pixels.begin(), p.pixels.end(), pixels.data_ptr<std::uint8_t>());
-  return pixels.permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous().div_(127.5).sub_(1.0);
+  const auto side = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  // only read, and only here
+  const at::Tensor bytes = at::from_blob(const_cast<std::uint8_t*>(p.pixels.data()),
+                                         {side(p.height), side(p.width), side(p.channels)}, at::kByte);
+  return bytes.permute({2, 0, 1})
+      .unsqueeze(0)
+      .to(at::TensorOptions().dtype(at::kFloat), false, true, at::MemoryFormat::Contiguous)
+      .div_(127.5)
+      .sub_(1.0);
 }
 
 picture picture_of(const at::Tensor& image) {
@@ -76,40 +85,48 @@ picture picture_of(const at::Tensor& image) {
   return p;
 }
 
-at::Tensor fitted(const at::Tensor& image, fitting how, const std::optional<picture_size>& size,
-                  std::int64_t multiple) {
-  const std::int64_t h = image.size(2), w = image.size(3);
+picture_size fitted_size(const picture_size& image, const std::optional<picture_size>& size,
+                         std::int64_t multiple) {
+  const std::int64_t h = image.height, w = image.width;
   if (!size) {
-    const std::int64_t height = h - h % multiple, width = w - w % multiple;
-    if (height == 0 || width == 0)
-      throw bad_option("a picture of " + text_of(h, w) + " pixels has a side under " +
+    if (h < multiple || w < multiple)
+      throw bad_option("a picture of " + text_of(image) + " pixels has a side under " +
                        std::to_string(multiple) + "; enlarge it first");
-    return how == fitting::crop ? middle(image, height, width) : resized(image, height, width);
+    return {h - h % multiple, w - w % multiple};
   }
   const auto other = [&](std::int64_t side, double ratio) {
-    return std::max(multiple, static_cast<std::int64_t>(std::round(static_cast<double>(side) * ratio /
-                                                                   static_cast<double>(multiple))) *
-                                  multiple);
+    const double steps = std::round(static_cast<double>(side) * ratio / static_cast<double>(multiple));
+    // the limit holds for it, too, and no number is too large for its type
+    return std::max(multiple, static_cast<std::int64_t>(std::min(steps, 1e6)) * multiple);
   };
   const double ratio = static_cast<double>(h) / static_cast<double>(w);
-  const std::int64_t height = size->height > 0 ? size->height : other(size->width, ratio);
-  const std::int64_t width = size->width > 0 ? size->width : other(size->height, 1.0 / ratio);
-  const auto most = static_cast<std::int64_t>(largest_side);
-  if (size->height < 0 || size->width < 0 || (size->height == 0 && size->width == 0) || height % multiple ||
-      width % multiple || height > most || width > most)
-    throw bad_option("pictures cannot be brought to " + text_of(size->height, size->width) +
-                     " pixels: each side must be a multiple of " + std::to_string(multiple) + " up to 8192");
-  if (how == fitting::resize) return resized(image, height, width);
-  const double scale = std::max(static_cast<double>(height) / static_cast<double>(h),
-                                static_cast<double>(width) / static_cast<double>(w));
+  const picture_size to{size->height > 0 ? size->height : other(size->width, ratio),
+                        size->width > 0 ? size->width : other(size->height, 1.0 / ratio)};
+  if (size->height < 0 || size->width < 0 || (size->height == 0 && size->width == 0) ||
+      to.height % multiple || to.width % multiple || to.height > largest_side || to.width > largest_side)
+    throw bad_option("pictures cannot be brought to " + text_of(to) +
+                     " pixels (--width, --height): each side must be a multiple of " +
+                     std::to_string(multiple) + " up to 8192");
+  return to;
+}
+
+at::Tensor fitted(const at::Tensor& image, fitting how, const std::optional<picture_size>& size,
+                  std::int64_t multiple) {
+  const picture_size own{image.size(2), image.size(3)}, to = fitted_size(own, size, multiple);
+  if (how == fitting::resize) return resized(image, to, to);
+  if (!size) return resized(image, own, to);
+  const double scale = std::max(static_cast<double>(to.height) / static_cast<double>(own.height),
+                                static_cast<double>(to.width) / static_cast<double>(own.width));
   const auto covering = [&](std::int64_t side, std::int64_t least) {
     return std::max(least, static_cast<std::int64_t>(std::round(static_cast<double>(side) * scale)));
   };
-  return middle(resized(image, covering(h, height), covering(w, width)), height, width);
+  return resized(image, {covering(own.height, to.height), covering(own.width, to.width)}, to);
 }
 
-at::Tensor read_mask(const std::filesystem::path& path) {
-  return image_of(read_picture(path, 1)).ge(0.0).to(at::kFloat);
+picture_mask read_mask(const std::filesystem::path& path, bool soft) {
+  const auto mask = examples::mask_of(read_picture(path, 2));
+  const at::Tensor shades = image_of(mask.shades);
+  return {soft ? (shades + 1.0) / 2.0 : shades.ge(0.0).to(at::kFloat), mask.from_opacity};
 }
 
 at::Tensor latent_mask(const at::Tensor& mask, std::int64_t factor) {

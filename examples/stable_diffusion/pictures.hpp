@@ -14,9 +14,13 @@
 
 namespace stable_diffusion {
 
-/// Reads a JPEG or a PNG, told by its first bytes, as 8-bit grey (channels 1) or colour (channels 3).
-/// Transparency falls on white; colour profiles are not applied. Up to 8192 pixels on a side. \throws
-/// pushforward::bad_file for a file that is missing, damaged, of another format, or too large
+/// Pixels on a side of the largest picture.
+inline constexpr std::int64_t largest_side = 8192;
+
+/// Reads a JPEG or a PNG, told by its first bytes, as 8-bit grey (channels 1) or colour (channels 3) of sRGB,
+/// turned as its EXIF data says: colour profiles are applied, and transparency falls on white. Channels 2 are
+/// grey and opacity, as they are stored. \throws pushforward::bad_file for a file that is missing, damaged,
+/// of another format, or too large
 examples::picture read_picture(const std::filesystem::path& path, std::size_t channels = 3);
 
 /// [1, C, H, W] with 0..255 as -1..1, and the nearest shade back; values beyond take the ends.
@@ -35,17 +39,31 @@ struct picture_size {
   std::int64_t width = 0;
 };
 
-/// An image of the given size, or, without one, of its own: each side is cut down (crop) or scaled (resize)
-/// to the nearest multiple of `multiple` below or equal. Scaling is cubic and antialiased. \throws
-/// pushforward::bad_option for a size that is not a multiple, or an image that is smaller than one
+/// The size that an image is brought to: the given one or, without one, its own, each side taken down to the
+/// nearest multiple of `multiple`. \throws pushforward::bad_option for a size that is not a multiple, or
+/// above 8192, or an image that is smaller than one
+picture_size fitted_size(const picture_size& image, const std::optional<picture_size>& size = {},
+                         std::int64_t multiple = 8);
+
+/// An image of that size, cut out of its middle or scaled to it. Scaling is cubic and antialiased, in memory
+/// in proportion to the image and the result. \throws pushforward::bad_option
 at::Tensor fitted(const at::Tensor& image, fitting how, const std::optional<picture_size>& size = {},
                   std::int64_t multiple = 8);
 
-/// A mask [1, 1, H, W] of 0 and 1 from a picture: light is 1, known; dark is 0, to be filled in.
-at::Tensor read_mask(const std::filesystem::path& path);
+/// A mask of a picture.
+struct picture_mask {
+  /// [1, 1, H, W]: 1 is known, 0 is to be filled in. Soft: in between are weights. Else light is known and
+  /// dark is to be filled in.
+  at::Tensor known;
+  bool from_opacity = false; ///< transparent parts are to be filled in, and light does not count
+};
+/// \throws pushforward::bad_file
+picture_mask read_mask(const std::filesystem::path& path, bool soft = false);
 
-/// Which latent elements a mask of pixels leaves known: those whose whole block of factor x factor pixels is.
-/// \throws pushforward::shape_mismatch for a mask whose sides are not multiples of the factor
+/// How far a mask of pixels leaves latent elements known: as far as the least known pixel of their block of
+/// factor x factor. An element is made of all of them: the mean would hold one half-made of unknown pixels
+/// to what they happen to be. \throws pushforward::shape_mismatch for a mask whose sides are not multiples of
+/// the factor
 at::Tensor latent_mask(const at::Tensor& mask, std::int64_t factor = 8);
 
 /// Images side by side, with white lines between them.

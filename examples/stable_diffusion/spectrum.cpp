@@ -4,7 +4,11 @@
 #include "subject.hpp"
 
 #include <common/command_line.hpp>
+#include <common/files.hpp>
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 #include <common/spectrum.hpp>
+#include <common/updates.hpp>
 
 #include <pushforward/estimate.hpp>
 
@@ -31,7 +35,10 @@ struct arguments {
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
+  examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
+  what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   for (const double t : a.times) m.path().at(t);
   const at::Tensor clean = what.latent(m);
@@ -65,9 +72,9 @@ int run(const arguments& a) {
 int main(int argc, char** argv) {
   CLI::App app{"Eigenvalues of largest magnitude of J = d x0 / d x_t of a Stable Diffusion 1.x or 2.x model, "
                "of J^T, and\n"
-               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG) and all "
-               "eigenvalues\n"
-               "(JSON).",
+               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG, PNG) "
+               "and all\n"
+               "eigenvalues (JSON).",
                "pushforward_spectrum"};
   app.footer(
       "Examples:\n"
@@ -89,11 +96,9 @@ int main(int argc, char** argv) {
   examples::add_choice<start_kind>(app, "--from", a.from,
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
                                    "where Arnoldi starts", group);
-  examples::add_number(app, "--probe", a.probe, examples::not_negative,
-                       "of the forward differences; 0: automatic")
-      ->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg and .json")
-      ->capture_default_str()
+  examples::add_probe_option(app, a.probe)->group(group);
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"})
       ->group(output);
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {

@@ -2,6 +2,7 @@
 
 #include "model.hpp"
 #include "pictures.hpp"
+#include "room.hpp"
 #include "run.hpp"
 #include "style_constraint.hpp"
 
@@ -11,6 +12,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <iostream>
 
 namespace {
@@ -30,16 +32,26 @@ struct arguments {
 };
 
 int style(const arguments& a) {
+  std::vector<examples::input_file> inputs = network_files(a.clip, "a file of CLIP");
+  inputs.push_back({"the picture of the style", a.picture});
+  inputs.push_back({"the content", a.content});
+  require_files(a.run, a.model, inputs);
   // the pictures' own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture));
   at::Tensor content;
   if (!a.content.empty()) content = fitted(image_of(read_picture(a.content)), a.how, a.size, 1);
   if (a.content.empty() && a.run.start < 1.0 && a.run.latents.empty())
     throw bad_option("a start below 1 is from a picture: pass it as --content");
+  require_room(a.model,
+               {a.size, a.run.batch, a.pullback.kind == pullback_kind::decoder,
+                a.run.update.policy == examples::policy_kind::forward_mode_newton},
+               "ask for fewer pixels with --width and --height, for a smaller --batch, or for --pullback "
+               "encoder");
   const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
-  const std::int64_t side = clip.config().image_size;
-  const at::Tensor reference = fitted(original, a.how, picture_size{side, side}, 1);
-  const style_constraint constraint(clip, a.block, reference.to(device_named(a.model.unet.device)));
+  const std::int64_t side = std::min(original.size(2), original.size(3));
+  const at::Tensor square =
+      a.how == fitting::crop ? fitted(original, a.how, picture_size{side, side}, 1) : original;
+  const style_constraint constraint(clip, a.block, square.to(device_named(a.model.unet.device)));
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
 
   task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
@@ -56,7 +68,7 @@ int style(const arguments& a) {
 
   const auto s = steer(m, t, a.run);
   findings f;
-  f.inputs = {{"style", picture_of(reference)}};
+  f.inputs = {{"style", picture_of(constraint.picture())}};
   if (content.defined()) f.inputs.push_back({"content", picture_of(content)});
   for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
   f.costs = {{"CLIP_passes", constraint.passes().forward},

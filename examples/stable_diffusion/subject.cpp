@@ -1,15 +1,25 @@
 #include "subject.hpp"
 
+#include "room.hpp"
 #include "run.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
+
+#include <pushforward/safetensors/file.hpp>
 
 #include <ATen/ATen.h>
 
 namespace stable_diffusion {
 
 using namespace pushforward;
+
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a) {
+  auto files = files_of(m);
+  files.push_back({"the picture", a.picture.picture});
+  files.push_back({"the latents", a.latents});
+  return files;
+}
 
 void add_subject_options(CLI::App& app, subject_arguments& a) {
   add_picture_options(app, a.picture, "what is looked at [a sample of the model's own, 512 x 512]");
@@ -34,16 +44,22 @@ void check_subject_options(const CLI::App& app, const subject_arguments& a, bool
     examples::refuse_given(app, {"--seed"}, "with --latents, as nothing is drawn: leave one of the two out");
 }
 
-subject::subject(const subject_arguments& a) : a_{a} {
+subject::subject(const subject_arguments& a)
+    : a_{a}, size_{a.picture.size.height > 0 ? a.picture.size.height : 512,
+                   a.picture.size.width > 0 ? a.picture.size.width : 512} {
+  if (!a.latents.empty()) safetensors::file{a.latents}; // its faults come before the minute of loading
   if (a.picture.picture.empty()) return;
   image_ = image_of(read_picture(a.picture.picture));
-  fitted(image_, a.picture.how, a.picture.asked_size(), 1);
+  size_ = fitted_size({image_.size(2), image_.size(3)}, a.picture.asked_size(), 1);
+}
+
+void subject::require_room(const model_arguments& m) const {
+  stable_diffusion::require_room(m, {size_}, "ask for fewer pixels with --width and --height");
 }
 
 at::Tensor subject::latent(const latent_model& m) const {
   if (image_.defined()) return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.scale()));
-  const auto side = [](std::int64_t asked) { return asked > 0 ? asked : 512; };
-  const at::Tensor x = noise(m.latents(1, side(a_.picture.size.height), side(a_.picture.size.width)));
+  const at::Tensor x = noise(m.latents(1, size_.height, size_.width));
   run_arguments r;
   r.steps = a_.steps;
   r.eta = 0.0;

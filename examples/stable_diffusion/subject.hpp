@@ -2,6 +2,7 @@
 /// \file
 /// The clean latent at which the studies look at the Jacobian.
 
+#include "inputs.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -25,6 +27,9 @@ struct subject_arguments {
   std::size_t steps = 20;        ///< of a sample of the model's own
 };
 
+/// What a study reads: the model's files, the picture and the noise.
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a);
+
 /// An optional picture with --width, --height and --fit; --seed, --latents, --sample-steps.
 void add_subject_options(CLI::App& app, subject_arguments& a);
 
@@ -37,6 +42,9 @@ class subject {
 public:
   /// Reads the picture, if there is one. \throws pushforward::bad_file, pushforward::bad_option
   explicit subject(const subject_arguments& a);
+
+  /// \throws pushforward::bad_option where its size takes more than the memory that is free
+  void require_room(const model_arguments& m) const;
 
   /// The mean latent of the picture; without a picture, a sample of the model: DDIM from the noise, with a
   /// progress bar, of --width x --height pixels (512 unless given).
@@ -52,6 +60,7 @@ private:
 
   subject_arguments a_;
   at::Tensor image_; // before it is brought to the model's scale
+  picture_size size_;
 };
 
 } // namespace stable_diffusion

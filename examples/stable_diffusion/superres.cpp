@@ -2,6 +2,7 @@
 
 #include "model.hpp"
 #include "picture_arguments.hpp"
+#include "room.hpp"
 #include "run.hpp"
 
 #include <common/command_line.hpp>
@@ -40,11 +41,20 @@ template <class F> json each(const at::Tensor& images, const F& f) {
 }
 
 int superres(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}});
   const at::Tensor given = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(given, a.picture.how, a.picture.asked_size(), multiple);
   };
-  brought_to(1);
+  const picture_size brought = fitted_size({given.size(2), given.size(3)}, a.picture.asked_size(), 1);
+  const std::int64_t larger = a.shrink_first ? 1 : a.factor;
+  require_room(a.model,
+               {{brought.height * larger, brought.width * larger},
+                a.run.batch,
+                a.pullback.kind == pullback_kind::decoder,
+                a.run.update.policy == examples::policy_kind::forward_mode_newton},
+               "ask for fewer pixels with --width, --height and --factor, for a smaller --batch, or for "
+               "--pullback encoder");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   const auto side = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   // sides of the result are multiples of both the autoencoder's scale and the factor

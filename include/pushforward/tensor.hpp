@@ -145,21 +145,78 @@ concept tensor = std::copyable<T> && requires(const T& x, T moved, const per_sam
   { tensor_traits<T>::clamp(p, c, c) } -> std::same_as<per_sample_t<T>>;
 };
 
-/// A small dense matrix, row-major, that acts along one axis of a tensor.
-struct axis_matrix {
-  std::size_t rows = 0;
-  std::size_t columns = 0;
-  std::vector<double> values;
+/// A matrix that acts along one axis of a tensor. Of each row the entries from its first to its last that is
+/// not 0 are kept, so that a resize, whose rows have a few neighbours each, takes memory in proportion to its
+/// sides, and not to their product.
+class axis_matrix {
+public:
+  /// The entries of one row: those of columns first, first + 1, ...; 0 everywhere else.
+  struct band {
+    std::size_t first;
+    std::span<const double> values;
+  };
 
-  double operator()(std::size_t row, std::size_t column) const { return values[row * columns + column]; }
-  double& operator()(std::size_t row, std::size_t column) { return values[row * columns + column]; }
+  /// No rows yet.
+  explicit axis_matrix(std::size_t columns) : columns_{columns} {}
+  /// All values, row-major. \throws shape_mismatch where they are not rows x columns
+  axis_matrix(std::size_t rows, std::size_t columns, const std::vector<double>& values) : columns_{columns} {
+    if (values.size() != rows * columns)
+      throw shape_mismatch("a matrix of " + std::to_string(rows) + " x " + std::to_string(columns) + " got " +
+                           std::to_string(values.size()) + " values");
+    for (std::size_t i = 0; i < rows; ++i) add_row(0, std::span(values).subspan(i * columns, columns));
+  }
+
+  /// One more row: `values` from column `first` on, 0 elsewhere. \throws shape_mismatch beyond the last
+  /// column
+  void add_row(std::size_t first, std::span<const double> values) {
+    if (first > columns_ || values.size() > columns_ - first)
+      throw shape_mismatch("a row with entries up to column " + std::to_string(first + values.size()) +
+                           " of a matrix with " + std::to_string(columns_));
+    std::size_t end = values.size(), begin = 0;
+    while (end > 0 && values[end - 1] == 0.0) --end;
+    while (begin < end && values[begin] == 0.0) ++begin;
+    firsts_.push_back(first + begin);
+    values_.insert(values_.end(), values.begin() + static_cast<std::ptrdiff_t>(begin),
+                   values.begin() + static_cast<std::ptrdiff_t>(end));
+    ends_.push_back(values_.size());
+  }
+
+  std::size_t rows() const noexcept { return firsts_.size(); }
+  std::size_t columns() const noexcept { return columns_; }
+  band row(std::size_t i) const {
+    const std::size_t begin = i == 0 ? 0 : ends_[i - 1];
+    return {firsts_[i], std::span(values_).subspan(begin, ends_[i] - begin)};
+  }
+  double operator()(std::size_t i, std::size_t j) const {
+    const band r = row(i);
+    return j >= r.first && j - r.first < r.values.size() ? r.values[j - r.first] : 0.0;
+  }
 
   axis_matrix transposed() const {
-    axis_matrix t{columns, rows, std::vector<double>(values.size())};
-    for (std::size_t i = 0; i < rows; ++i)
-      for (std::size_t j = 0; j < columns; ++j) t(j, i) = (*this)(i, j);
+    // the rows in which each column has its first and its last entry
+    std::vector<std::size_t> first(columns_, rows()), end(columns_, 0);
+    for (std::size_t i = 0; i < rows(); ++i) {
+      const band r = row(i);
+      for (std::size_t j = r.first; j < r.first + r.values.size(); ++j) {
+        first[j] = std::min(first[j], i);
+        end[j] = i + 1;
+      }
+    }
+    axis_matrix t(rows());
+    std::vector<double> entries;
+    for (std::size_t j = 0; j < columns_; ++j) {
+      entries.clear();
+      for (std::size_t i = first[j]; i < end[j]; ++i) entries.push_back((*this)(i, j));
+      t.add_row(entries.empty() ? 0 : first[j], entries);
+    }
     return t;
   }
+
+private:
+  std::size_t columns_;
+  std::vector<std::size_t> firsts_; ///< of each row, the column of its first entry
+  std::vector<std::size_t> ends_;   ///< and one past its last entry in `values_`
+  std::vector<double> values_;
 };
 
 /// A tensor on which a matrix can act along an axis: y[..., i, ...] = sum_j M[i, j] x[..., j, ...].

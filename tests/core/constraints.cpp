@@ -105,6 +105,33 @@ TEMPLATE_LIST_TEST_CASE("masked: an empty mask asks for nothing, a full mask for
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("masked: a weight scales the error, which is minus the gradient of the loss", "",
+                        backends) {
+  using T = typename TestType::tensor;
+  const auto x0 = random_numbers(6, 1), y = random_numbers(6, 2);
+  const vector mask{1, 0.25, 0, 0.7, 0.1, 1};
+  const double h = std::cbrt(TestType::tolerance);
+  const masked<T> c(TestType::make({2, 3}, y), TestType::make({2, 3}, mask));
+  const auto value = c(TestType::make({2, 3}, x0));
+  vector error(6), loss(2, 0.0);
+  for (std::size_t i = 0; i < 6; ++i) {
+    error[i] = mask[i] * (y[i] - x0[i]);
+    loss[i / 3] += 0.5 * mask[i] * (y[i] - x0[i]) * (y[i] - x0[i]);
+  }
+  CHECK(largest_difference(elements(value.error), error) <= 4.0 * TestType::tolerance);
+  CHECK(largest_difference(losses(value), loss) <= 10.0 * TestType::tolerance);
+  CHECK(distance_from_gradient<TestType>(c, {2, 3}, x0, h) <= 20.0 * h * h);
+
+  // with noise, a sample counts as many measurements as its weights sum to
+  const double sigma = 0.3;
+  const masked<T> noisy(TestType::make({2, 3}, y), TestType::make({2, 3}, mask), sigma);
+  CHECK(distance_from_gradient<TestType>(noisy, {2, 3}, x0, h) <= 20.0 * h * h);
+  const double norm = std::sqrt(2.0 * loss[0]), rest = norm - std::sqrt(1.25) * sigma;
+  REQUIRE(rest > 0.1);
+  CHECK(losses(noisy(TestType::make({2, 3}, x0)))[0] ==
+        Approx(0.5 * rest * rest).epsilon(50 * TestType::tolerance));
+}
+
 TEMPLATE_LIST_TEST_CASE("masked: what the mask hides may be anything", "", backends) {
   using T = typename TestType::tensor;
   const T mask = TestType::make({1, 4}, {1, 0, 0, 1}), x0 = TestType::make({1, 4}, {1, 2, 3, 4});
@@ -118,7 +145,7 @@ TEMPLATE_LIST_TEST_CASE("masked: what cannot be a target, a mask or a noise leve
   using T = typename TestType::tensor;
   const T y = TestType::make({1, 2}, {1, 2}), ones = TestType::make({1, 2}, {1, 1});
   CHECK_THROWS_AS(masked<T>(y, TestType::make({2, 1}, {1, 1})), shape_mismatch);
-  CHECK_THROWS_AS(masked<T>(y, TestType::make({1, 2}, {1, 0.5})), bad_option);
+  CHECK_THROWS_AS(masked<T>(y, TestType::make({1, 2}, {1, 1.5})), bad_option);
   CHECK_THROWS_AS(masked<T>(y, TestType::make({1, 2}, {1, no_number})), bad_option);
   CHECK_THROWS_AS(masked<T>(y, TestType::make({1, 2}, {-1, 1})), bad_option);
   CHECK_THROWS_AS(masked<T>(TestType::make({1, 2}, {no_number, 2}), ones), bad_option);

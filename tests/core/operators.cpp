@@ -67,15 +67,28 @@ matrix matlab_resize(std::size_t n, std::size_t size, resize_kernel k) {
   return m;
 }
 
-double difference(const axis_matrix& is, const matrix& wanted) {
-  REQUIRE(is.rows == wanted.rows);
-  REQUIRE(is.columns == wanted.columns);
-  return largest_difference(is.values, wanted.values);
+vector row(const axis_matrix& m, std::size_t i) {
+  vector all(m.columns());
+  for (std::size_t j = 0; j < all.size(); ++j) all[j] = m(i, j);
+  return all;
 }
 
-vector row(const axis_matrix& m, std::size_t i) {
-  return {m.values.begin() + static_cast<std::ptrdiff_t>(i * m.columns),
-          m.values.begin() + static_cast<std::ptrdiff_t>((i + 1) * m.columns)};
+double difference(const axis_matrix& is, const matrix& wanted) {
+  REQUIRE(is.rows() == wanted.rows);
+  REQUIRE(is.columns() == wanted.columns);
+  double worst = 0.0;
+  for (std::size_t i = 0; i < is.rows(); ++i)
+    worst = std::max(
+        worst,
+        largest_difference(row(is, i), std::span(wanted.values).subspan(i * wanted.columns, wanted.columns)));
+  return worst;
+}
+
+/// How many entries a matrix keeps.
+std::size_t entries(const axis_matrix& m) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < m.rows(); ++i) n += m.row(i).values.size();
+  return n;
 }
 
 constexpr std::array<std::pair<std::size_t, std::size_t>, 9> sizes{
@@ -129,6 +142,50 @@ TEST_CASE("a resize to the same size changes nothing") {
       CHECK(difference(resize_matrix(7, 7, k, edge), matrix::identity(7)) <= 1e-15);
 }
 
+TEST_CASE("a matrix keeps the entries of its rows from the first to the last that is not 0") {
+  const vector values{0, 1, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0};
+  const axis_matrix m(3, 4, values);
+  CHECK(entries(m) == 4);
+  CHECK(m.row(0).first == 1);
+  CHECK(m.row(1).values.empty());
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(row(m, i) == vector(values.begin() + 4 * static_cast<std::ptrdiff_t>(i),
+                              values.begin() + 4 * static_cast<std::ptrdiff_t>(i + 1)));
+    for (std::size_t j = 0; j < 4; ++j) CHECK(m.transposed()(j, i) == m(i, j));
+  }
+  CHECK(m.transposed().rows() == 4);
+  CHECK(m.transposed().columns() == 3);
+  CHECK_THROWS_AS(axis_matrix(3, 4, vector(11)), shape_mismatch);
+  axis_matrix one(4);
+  CHECK_THROWS_AS(one.add_row(3, vector(2, 1.0)), shape_mismatch);
+  CHECK_THROWS_AS(one.add_row(5, {}), shape_mismatch);
+  CHECK_NOTHROW(one.add_row(4, {}));
+}
+
+TEST_CASE("a resize takes memory in proportion to its sides, and so does its adjoint") {
+  for (const auto& [n, size] : {std::pair<std::size_t, std::size_t>{8192, 8192}, {8192, 1000}, {1000, 8192}})
+    for (auto edge : {boundary::cropped, boundary::mirrored, boundary::reflected}) {
+      INFO(n << " -> " << size);
+      const auto m = resize_matrix(n, size, resize_kernel::cubic, edge);
+      CHECK(entries(m) <= 5 * (n + size));
+      CHECK(entries(m.transposed()) <= 5 * (n + size));
+    }
+  CHECK(entries(averaging_matrix(8192, 8)) == 8192);
+  CHECK(entries(gaussian_blur_matrix(8192, 2.0, 6)) <= 13 * 8192);
+}
+
+TEST_CASE("a part of a resize has those rows of the whole") {
+  for (auto edge : {boundary::cropped, boundary::mirrored}) {
+    const auto whole = resize_matrix(7, 20, resize_kernel::cubic, edge),
+               part = resize_matrix(7, 20, resize_kernel::cubic, edge, resize_part{5, 9});
+    REQUIRE(part.rows() == 9);
+    for (std::size_t i = 0; i < 9; ++i) CHECK(row(part, i) == row(whole, 5 + i));
+  }
+  CHECK(resize_matrix(7, 20, resize_kernel::cubic, boundary::cropped, resize_part{20, 0}).rows() == 0);
+  for (const auto& beyond : {resize_part{21, 0}, resize_part{12, 9}, resize_part{1, ~std::size_t{0}}})
+    CHECK_THROWS_AS(resize_matrix(7, 20, resize_kernel::cubic, boundary::cropped, beyond), bad_option);
+}
+
 TEST_CASE("an enlarged ramp is a ramp, away from the edges") {
   vector ramp(8);
   for (std::size_t i = 0; i < 8; ++i) ramp[i] = static_cast<double>(i);
@@ -147,7 +204,7 @@ TEST_CASE("the rows of every matrix sum to 1") {
     all.push_back(gaussian_blur_matrix(5, 3.0, 4, edge));
   }
   for (const auto& m : all)
-    for (std::size_t i = 0; i < m.rows; ++i) {
+    for (std::size_t i = 0; i < m.rows(); ++i) {
       double sum = 0.0;
       for (double w : row(m, i)) sum += w;
       CHECK(sum == Approx(1.0).epsilon(1e-14));
@@ -195,20 +252,24 @@ TEMPLATE_LIST_TEST_CASE("averaging gives the mean of each block", "", backends) 
   CHECK(largest_difference(elements(A.apply(like)), means) <= 4 * TestType::tolerance);
 }
 
-TEMPLATE_LIST_TEST_CASE("a resize acts on height and width of each image", "", backends) {
+TEMPLATE_LIST_TEST_CASE("a resize acts on height and width of each image, in whichever order", "", backends) {
   const auto x = images();
   const auto like = TestType::make(image_shape, x);
-  const auto A = resizing(like, 3, 4);
-  CHECK(A.output_shape(image_shape) == shape{2, 1, 3, 4});
-  const matrix height = torch_resize(5, 3, resize_kernel::cubic),
-               width = torch_resize(7, 4, resize_kernel::cubic);
-  const auto is = elements(A.apply(like));
-  for (std::size_t k = 0; k < 2; ++k) {
-    const matrix image(5, 7,
-                       vector(x.begin() + static_cast<std::ptrdiff_t>(35 * k),
-                              x.begin() + static_cast<std::ptrdiff_t>(35 * (k + 1))));
-    CHECK(largest_difference(std::span(is).subspan(12 * k, 12),
-                             (height * image * transposed(width)).values) <= 10 * TestType::tolerance);
+  for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{3, 4}, {3, 20}, {12, 2}}) {
+    INFO(rows << " x " << columns);
+    const auto A = resizing(like, rows, columns);
+    CHECK(A.output_shape(image_shape) == shape{2, 1, rows, columns});
+    const matrix height = torch_resize(5, rows, resize_kernel::cubic),
+                 width = torch_resize(7, columns, resize_kernel::cubic);
+    const auto is = elements(A.apply(like));
+    const std::size_t n = rows * columns;
+    for (std::size_t k = 0; k < 2; ++k) {
+      const matrix image(5, 7,
+                         vector(x.begin() + static_cast<std::ptrdiff_t>(35 * k),
+                                x.begin() + static_cast<std::ptrdiff_t>(35 * (k + 1))));
+      CHECK(largest_difference(std::span(is).subspan(n * k, n),
+                               (height * image * transposed(width)).values) <= 10 * TestType::tolerance);
+    }
   }
 }
 

@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,28 @@ TEST_CASE("a resize is libtorch's antialiased resize, down and up, by whole fact
   });
 }
 
+TEST_CASE("a resize of long sides, kept by the entries of its rows, is libtorch's resize") {
+  // 1100 x 1300 entries and more would be kept, were they all kept
+  for (const bool tall : {true, false}) {
+    CAPTURE(tall);
+    const auto sides = [&](std::int64_t side, std::int64_t other) {
+      return tall ? std::vector<std::int64_t>{side, other} : std::vector<std::int64_t>{other, side};
+    };
+    const auto large = sides(1300, 5), small = sides(1100, 6);
+    for (const auto& [from, to] : {std::pair(small, large), std::pair(large, small)}) {
+      const at::Tensor x = random_images(from[0], from[1], 7);
+      const auto a = resizing(x, static_cast<std::size_t>(to[0]), static_cast<std::size_t>(to[1]));
+      check_operator(a, x,
+                     [&](const at::Tensor& image) { return at::_upsample_bicubic2d_aa(image, to, false); });
+      CHECK(a.apply(x).is_contiguous());
+    }
+  }
+  // and a pixel that is no number stays where it is
+  at::Tensor x = at::zeros({1, 1, 1100, 1}, at::kDouble);
+  x[0][0][0][0] = std::numeric_limits<double>::quiet_NaN();
+  CHECK(at::isnan(resizing(x, 1300, 1).apply(x)).sum().item<std::int64_t>() <= 4);
+}
+
 TEST_CASE("averaging is libtorch's average pooling") {
   const std::int64_t factor = GENERATE(1, 2, 4, 8);
   const at::Tensor x = random_images(16, 24, 2);
@@ -103,8 +126,9 @@ TEST_CASE("an operator acts on images in any memory layout") {
 
 TEST_CASE("a matrix acts along every axis of a sample") {
   const at::Tensor x = random_images(4, 5, 5);
-  const axis_matrix m{2, 3, random_numbers(6, 6)};
+  const auto numbers = random_numbers(6, 6);
+  const axis_matrix m(2, 3, numbers);
   using traits = tensor_traits<at::Tensor>;
-  const at::Tensor wanted = at::einsum("ij,njhw->nihw", {at::tensor(m.values, at::kDouble).view({2, 3}), x});
+  const at::Tensor wanted = at::einsum("ij,njhw->nihw", {at::tensor(numbers, at::kDouble).view({2, 3}), x});
   CHECK(distance(traits::along_axis(traits::make_axis_map(x, m), x, 2), wanted) < 1e-14);
 }

@@ -1,6 +1,7 @@
 // The training program, run as its users run it, on digits made here.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/program.hpp>
 #include <support/scratch_folder.hpp>
 
@@ -194,6 +195,27 @@ TEST_CASE("every network trains, resumes and is exported") {
   }
 }
 
+TEST_CASE("a checkpoint that does not fit on the disk leaves the one before it") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  REQUIRE(run(train("judge", folder, "t", "1"), folder) == 0);
+  const auto checkpoint = read_bytes(folder / "t/judge.ckpt"), log = read_bytes(folder / "t/judge.jsonl");
+  {
+    const size_limit full(100000);
+    CHECK(run(train("judge", folder, "t", "2"), folder) == 2);
+  }
+  CHECK_THAT(read_bytes(folder / "output"), says("judge.ckpt: cannot be written (File too large)"));
+  CHECK(read_bytes(folder / "t/judge.ckpt") == checkpoint);
+  CHECK(read_bytes(folder / "t/judge.jsonl") == log);
+  CHECK(std::distance(fs::directory_iterator(folder / "t"), {}) == 2);
+
+  write_bytes(folder / "t/judge.jsonl", log + "{\"step\": "); // as a killed run may leave it
+  REQUIRE(run({"export", "judge", "--folder", (folder / "t").string(), "--out", (folder / "w").string()},
+              folder) == 0);
+  CHECK(pushforward::safetensors::file(folder / "w/judge.safetensors").metadata().at("training") + "\n" ==
+        log);
+}
+
 TEST_CASE("what cannot be done is said in one line, with exit status 2") {
   const scratch_folder folder;
   make_digits(folder.path());
@@ -227,6 +249,25 @@ TEST_CASE("what cannot be done is said in one line, with exit status 2") {
   CHECK_THAT(refused({"latent_ddpm", "--data", data, "--folder", in("t")}),
              says("vae.ckpt") && says("train it first"));
   CHECK_THAT(refused({"export", "painter", "--folder", in("t")}), says("painter"));
+  write_bytes(folder / "file", "");
+  CHECK_THAT(refused({"judge", "--data", data, "--folder", in("file/t")}),
+             says("judge.ckpt: cannot be written") && says("another place with --folder"));
+  make_fifo(folder / "damaged/vae.jsonl");
+  CHECK_THAT(refused({"vae", "--data", data, "--folder", in("damaged")}),
+             says("vae.jsonl: cannot be written (it is not a regular file)"));
+  make_fifo(folder / "damaged/vae.ckpt");
+  CHECK_THAT(
+      refused({"latent_ddpm", "--data", data, "--folder", in("t"), "--start-from", in("damaged/vae.ckpt")}),
+      says("vae.ckpt: is not a regular file but a FIFO"));
+  CHECK_THAT(
+      refused({"judge", "--data", data, "--folder", in("damaged"), "--start-from", in("damaged/judge.ckpt")}),
+      says("would overwrite the checkpoint to start from"));
+  CHECK_THAT(refused({"export", "judge", "--folder", in("damaged"), "--out", in("file")}),
+             says("judge.safetensors: cannot be written"));
+  CHECK_THAT(refused({"export", "judge", "--folder", in("damaged"), "--out", ""}), says("--out"));
+  CHECK_THAT(refused({"samples", "vae", "--weights", in("t"), "--data", data, "--out", in("file")}),
+             says("samples_vae.png: cannot be written"));
+  CHECK_FALSE(fs::exists(folder / "t"));
   CHECK_THAT(refused({"export", "judge", "--folder", in("t")}), says("judge.ckpt"));
   CHECK_THAT(refused({"samples", "judge", "--weights", in("t"), "--data", data}), says("judge.safetensors"));
 }

@@ -129,7 +129,7 @@ TEST_CASE("an option that would do nothing is refused where it was given, and sa
       run_program(folder, programs + "spectrum",
                   {picture, "--model", folder / "none", "--latents", "a", "--seed", "3", "--from", "noise"})
           .said,
-      "there is no such picture"));
+      "there is no such file"));
 }
 
 TEST_CASE("the report names a checkpoint whose folder ends in a slash") {

@@ -138,16 +138,16 @@ template <> struct tensor_traits<testing_support::archetype_tensor> {
   static axis_map make_axis_map(const T&, const axis_matrix& m) { return m; }
   static T along_axis(const axis_map& m, const T& x, std::size_t axis) {
     shape s = x.shape_;
-    if (axis >= s.size() || s[s.size() - 1 - axis] != m.columns)
+    if (axis >= s.size() || s[s.size() - 1 - axis] != m.columns())
       throw shape_mismatch("the matrix does not fit the axis");
     std::size_t inner = 1;
     for (std::size_t k = 0; k < axis; ++k) inner *= s[s.size() - 1 - k];
-    s[s.size() - 1 - axis] = m.rows;
+    s[s.size() - 1 - axis] = m.rows();
     std::vector<double> y(s.elements(), 0.0);
     for (std::size_t at = 0; at < y.size(); ++at) {
-      const std::size_t in = at % inner, row = at / inner % m.rows, out = at / inner / m.rows;
-      for (std::size_t j = 0; j < m.columns; ++j)
-        y[at] += m(row, j) * x.values_[(out * m.columns + j) * inner + in];
+      const std::size_t in = at % inner, row = at / inner % m.rows(), out = at / inner / m.rows();
+      for (std::size_t j = 0; j < m.columns(); ++j)
+        y[at] += m(row, j) * x.values_[(out * m.columns() + j) * inner + in];
     }
     return {s, std::move(y)};
   }

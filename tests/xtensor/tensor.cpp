@@ -35,10 +35,10 @@ std::vector<double> applied(const axis_matrix& m, const shape& s, const std::vec
                             std::size_t axis) {
   std::size_t inner = 1;
   for (std::size_t k = 0; k < axis; ++k) inner *= s[s.size() - 1 - k];
-  std::vector<double> y(x.size() / m.columns * m.rows, 0.0);
+  std::vector<double> y(x.size() / m.columns() * m.rows(), 0.0);
   for (std::size_t i = 0; i < y.size(); ++i)
-    for (std::size_t j = 0; j < m.columns; ++j)
-      y[i] += m(i / inner % m.rows, j) * x[(i / inner / m.rows * m.columns + j) * inner + i % inner];
+    for (std::size_t j = 0; j < m.columns(); ++j)
+      y[i] += m(i / inner % m.rows(), j) * x[(i / inner / m.rows() * m.columns() + j) * inner + i % inner];
   return y;
 }
 
@@ -106,17 +106,17 @@ TEMPLATE_LIST_TEST_CASE("a matrix acts along any axis, banded or full", "", back
   const T x = TestType::make(s, values);
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const std::size_t n = s[s.size() - 1 - axis];
-    axis_matrix full{5, n, random_numbers(5 * n, 2)};
-    axis_matrix holes = full;
-    for (std::size_t i = 0; i < holes.values.size(); ++i)
-      if (i % 3 != 0) holes.values[i] = 0.0;
-    std::fill_n(holes.values.begin(), n, 0.0); // the first row
+    auto numbers = random_numbers(5 * n, 2);
+    const axis_matrix full(5, n, numbers);
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      if (i < n || i % 3 != 0) numbers[i] = 0.0; // all of the first row
+    const axis_matrix holes(5, n, numbers);
     for (const axis_matrix& m : {full, holes, pushforward::averaging_matrix(n, 3),
                                  pushforward::averaging_matrix(3 * n, 3).transposed(),
                                  pushforward::gaussian_blur_matrix(n, 1.0, 2)}) {
       const T y = traits::along_axis(traits::make_axis_map(x, m), x, axis);
       shape wanted = s;
-      wanted[s.size() - 1 - axis] = m.rows;
+      wanted[s.size() - 1 - axis] = m.rows();
       CHECK(traits::shape_of(y) == wanted);
       CHECK(largest_difference(elements(y), applied(m, s, elements(x), axis)) <= 20.0 * TestType::tolerance);
     }

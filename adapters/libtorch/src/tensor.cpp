@@ -330,19 +330,55 @@ per_sample traits::clamp(const per_sample& p, double low, double high) {
 
 traits::axis_map traits::make_axis_map(const at::Tensor& like, const axis_matrix& m) {
   const c10::NoGradGuard no_grad;
-  return {moved_to(like.device(), host_matrix(m.rows, m.columns, m.values).to(like.scalar_type()))};
+  constexpr std::size_t small = std::size_t{1} << 20; // elements of a matrix that is kept as a whole
+  const auto place = [&](const at::Tensor& host) { return moved_to(like.device(), host); };
+  axis_map map{static_cast<std::int64_t>(m.rows()), static_cast<std::int64_t>(m.columns()), {}, {}, {}};
+  std::size_t longest = 1;
+  for (std::size_t i = 0; i < m.rows(); ++i) longest = std::max(longest, m.row(i).values.size());
+  if (m.rows() * m.columns() <= std::max(small, 4 * m.rows() * longest)) {
+    const at::Tensor whole = at::zeros({map.rows, map.columns}, at::kDouble);
+    double* to = whole.mutable_data_ptr<double>();
+    for (std::size_t i = 0; i < m.rows(); ++i, to += m.columns())
+      std::copy(m.row(i).values.begin(), m.row(i).values.end(), to + m.row(i).first);
+    map.matrix = place(whole.to(like.scalar_type()));
+    return map;
+  }
+  const at::Tensor places = at::zeros({static_cast<std::int64_t>(longest), map.rows}, at::kLong);
+  const at::Tensor weights = at::zeros(places.sizes(), at::kDouble);
+  for (std::size_t i = 0; i < m.rows(); ++i) {
+    const auto [first, values] = m.row(i);
+    for (std::size_t k = 0; k < longest; ++k) {
+      // past the end the last place again: a pixel elsewhere might be no number, which 0 times it is neither
+      const std::size_t at = k * m.rows() + i, last = values.empty() ? 0 : values.size() - 1;
+      if (!values.empty())
+        places.mutable_data_ptr<std::int64_t>()[at] = static_cast<std::int64_t>(first + std::min(k, last));
+      if (k < values.size()) weights.mutable_data_ptr<double>()[at] = values[k];
+    }
+  }
+  map.places = place(places);
+  map.weights = place(weights.to(like.scalar_type()));
+  return map;
 }
 
 at::Tensor traits::along_axis(const axis_map& map, const at::Tensor& x, std::size_t axis) {
   const c10::NoGradGuard no_grad;
   const auto dimension = x.dim() - 1 - static_cast<std::int64_t>(axis);
-  if (dimension < 1 || x.size(dimension) != map.matrix.size(1))
-    throw shape_mismatch("a matrix with " + std::to_string(map.matrix.size(1)) +
-                         " columns cannot act on axis " + std::to_string(axis) + " from the end of " +
-                         to_string(shape_of(x)));
-  if (axis == 0) return at::matmul(x, map.matrix.t());
-  if (axis == 1) return at::matmul(map.matrix, x);
-  return at::matmul(x.movedim(dimension, -1), map.matrix.t()).movedim(-1, dimension).contiguous();
+  if (dimension < 1 || x.size(dimension) != map.columns)
+    throw shape_mismatch("a matrix with " + std::to_string(map.columns) + " columns cannot act on axis " +
+                         std::to_string(axis) + " from the end of " + to_string(shape_of(x)));
+  if (map.matrix.defined()) {
+    if (axis == 0) return at::matmul(x, map.matrix.t());
+    if (axis == 1) return at::matmul(map.matrix, x);
+    return at::matmul(x.movedim(dimension, -1), map.matrix.t()).movedim(-1, dimension).contiguous();
+  }
+  // along the last axis pixels would be picked one by one, along another one whole rows of them are
+  if (axis == 0) return along_axis(map, x.transpose(-1, -2).contiguous(), 1).transpose(-1, -2).contiguous();
+  auto sizes = x.sizes().vec(), spread = std::vector<std::int64_t>(sizes.size(), 1);
+  sizes[static_cast<std::size_t>(dimension)] = spread[static_cast<std::size_t>(dimension)] = map.rows;
+  at::Tensor y = at::zeros(sizes, x.options());
+  for (std::int64_t k = 0; k < map.places.size(0); ++k)
+    y.addcmul_(x.index_select(dimension, map.places.select(0, k)), map.weights.select(0, k).view(spread));
+  return y;
 }
 
 std::vector<double> dense_algebra<at::Tensor>::least_squares(std::size_t rows, std::size_t columns,

@@ -5,8 +5,10 @@
 
 #include <pushforward/tensor.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,13 +51,38 @@ inline std::ptrdiff_t folded(std::ptrdiff_t i, std::size_t n, boundary edge) {
   return k;
 }
 
-inline void scale_rows_to_one(axis_matrix& m) {
-  for (std::size_t i = 0; i < m.rows; ++i) {
+/// Adds rows of weights that are scaled to sum 1, each from weights at positions that may lie beyond 0..n-1.
+class row_builder {
+public:
+  row_builder(std::size_t n, boundary edge) : edge_{edge}, matrix_(n) {}
+
+  /// weight(j) of the positions first..last.
+  template <class Weight> void add(std::ptrdiff_t first, std::ptrdiff_t last, const Weight& weight) {
+    const std::size_t n = matrix_.columns();
+    // where the positions are folded back to, which is beside the edge
+    std::size_t from = n, end = 0;
+    for (std::ptrdiff_t j = first; j <= last; ++j)
+      if (const std::ptrdiff_t k = folded(j, n, edge_); k >= 0) {
+        from = std::min(from, static_cast<std::size_t>(k));
+        end = std::max(end, static_cast<std::size_t>(k) + 1);
+      }
+    weights_.assign(end > from ? end - from : 0, 0.0);
     double sum = 0.0;
-    for (std::size_t j = 0; j < m.columns; ++j) sum += m(i, j);
-    for (std::size_t j = 0; j < m.columns; ++j) m(i, j) /= sum;
+    for (std::ptrdiff_t j = first; j <= last; ++j)
+      if (const std::ptrdiff_t k = folded(j, n, edge_); k >= 0)
+        weights_[static_cast<std::size_t>(k) - from] += weight(j);
+    for (const double w : weights_) sum += w;
+    for (double& w : weights_) w /= sum;
+    matrix_.add_row(weights_.empty() ? 0 : from, weights_);
   }
-}
+
+  axis_matrix finished() && { return std::move(matrix_); }
+
+private:
+  boundary edge_;
+  axis_matrix matrix_;
+  std::vector<double> weights_;
+};
 
 } // namespace detail
 
@@ -65,35 +92,45 @@ inline axis_matrix averaging_matrix(std::size_t n, std::size_t factor) {
   if (factor == 0 || n % factor != 0)
     throw bad_option("averaging by " + std::to_string(factor) + " does not divide a side of " +
                      std::to_string(n));
-  axis_matrix m{n / factor, n, std::vector<double>(n / factor * n, 0.0)};
-  for (std::size_t j = 0; j < n; ++j) m(j / factor, j) = 1.0 / static_cast<double>(factor);
+  axis_matrix m(n);
+  const std::vector<double> weights(factor, 1.0 / static_cast<double>(factor));
+  for (std::size_t j = 0; j < n; j += factor) m.add_row(j, weights);
   return m;
 }
 
+/// Some of the output pixels of a resize: `count` of them from `first` on.
+struct resize_part {
+  std::size_t first;
+  std::size_t count;
+};
+
 /// Resize n -> size, antialiased where it shrinks: output i has its centre at (i + 1/2) n / size - 1/2, and
 /// the kernel is widened by n / size where that is above 1. `cropped` is `torch`'s
-/// `interpolate(antialias=True)`; `mirrored` is MATLAB's imresize.
+/// `interpolate(antialias=True)`; `mirrored` is MATLAB's imresize. A row has 2 or 4 entries, or that many
+/// times n / size.
+/// \param part only these rows, as of a result that is cropped
+/// \throws bad_option for an empty side, and a part that does not lie within the result
 inline axis_matrix resize_matrix(std::size_t n, std::size_t size, resize_kernel kernel = resize_kernel::cubic,
-                                 boundary edge = boundary::cropped) {
+                                 boundary edge = boundary::cropped,
+                                 const std::optional<resize_part>& part = {}) {
   if (n == 0 || size == 0)
     throw bad_option("a resize from " + std::to_string(n) + " to " + std::to_string(size));
+  const auto [begin, count] = part.value_or(resize_part{0, size});
+  if (begin > size || count > size - begin)
+    throw bad_option("a part of a resize: " + std::to_string(count) + " from " + std::to_string(begin) +
+                     " on do not lie within " + std::to_string(size));
   const double ratio = static_cast<double>(n) / static_cast<double>(size);
   const double widen = std::max(ratio, 1.0);
   const double reach = (kernel == resize_kernel::linear ? 1.0 : 2.0) * widen;
-  axis_matrix m{size, n, std::vector<double>(size * n, 0.0)};
-  for (std::size_t i = 0; i < size; ++i) {
+  detail::row_builder rows(n, edge);
+  for (std::size_t i = begin; i < begin + count; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * ratio - 0.5;
-    const auto first = static_cast<std::ptrdiff_t>(std::ceil(centre - reach));
-    const auto last = static_cast<std::ptrdiff_t>(std::floor(centre + reach));
-    for (std::ptrdiff_t j = first; j <= last; ++j) {
-      const std::ptrdiff_t k = detail::folded(j, n, edge);
-      if (k >= 0)
-        m(i, static_cast<std::size_t>(k)) +=
-            detail::kernel_value(kernel, (static_cast<double>(j) - centre) / widen);
-    }
+    rows.add(static_cast<std::ptrdiff_t>(std::ceil(centre - reach)),
+             static_cast<std::ptrdiff_t>(std::floor(centre + reach)), [&](std::ptrdiff_t j) {
+               return detail::kernel_value(kernel, (static_cast<double>(j) - centre) / widen);
+             });
   }
-  detail::scale_rows_to_one(m);
-  return m;
+  return std::move(rows).finished();
 }
 
 /// Blur by exp(-d^2 / (2 sigma^2)), cut at `radius` pixels and scaled to sum 1.
@@ -105,16 +142,16 @@ inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t
   if (n == 0 || radius >= n)
     throw bad_option("gaussian blur: a radius of " + std::to_string(radius) +
                      " needs a side longer than that, not " + std::to_string(n));
-  axis_matrix m{n, n, std::vector<double>(n * n, 0.0)};
   const auto r = static_cast<std::ptrdiff_t>(radius);
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::ptrdiff_t d = -r; d <= r; ++d) {
-      const std::ptrdiff_t k = detail::folded(static_cast<std::ptrdiff_t>(i) + d, n, edge);
-      const double x = static_cast<double>(d) / sigma;
-      if (k >= 0) m(i, static_cast<std::size_t>(k)) += std::exp(-0.5 * x * x);
-    }
-  detail::scale_rows_to_one(m);
-  return m;
+  detail::row_builder rows(n, edge);
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto centre = static_cast<std::ptrdiff_t>(i);
+    rows.add(centre - r, centre + r, [&](std::ptrdiff_t j) {
+      const double x = static_cast<double>(j - centre) / sigma;
+      return std::exp(-0.5 * x * x);
+    });
+  }
+  return std::move(rows).finished();
 }
 
 /// A x = M_h X M_w^T on each image of a batch (..., H, W); the adjoint is M_h^T R M_w.
@@ -123,19 +160,23 @@ public:
   /// \param like a tensor of the type and place the operator is to work on; its shape does not matter
   /// \param along_height M_h, \param along_width M_w
   separable_operator(const T& like, const axis_matrix& along_height, const axis_matrix& along_width)
-      : in_{along_height.columns, along_width.columns}, out_{along_height.rows, along_width.rows},
+      : in_{along_height.columns(), along_width.columns()}, out_{along_height.rows(), along_width.rows()},
         height_{tensor_traits<T>::make_axis_map(like, along_height)}, width_{tensor_traits<T>::make_axis_map(
                                                                           like, along_width)},
         height_transposed_{tensor_traits<T>::make_axis_map(like, along_height.transposed())},
         width_transposed_{tensor_traits<T>::make_axis_map(like, along_width.transposed())} {}
 
   T apply(const T& x) const {
-    return tensor_traits<T>::along_axis(height_, tensor_traits<T>::along_axis(width_, x, 0), 1);
+    using traits = tensor_traits<T>;
+    if (width_first()) return traits::along_axis(height_, traits::along_axis(width_, x, 0), 1);
+    return traits::along_axis(width_, traits::along_axis(height_, x, 1), 0);
   }
 
   T adjoint(const T& r) const {
-    return tensor_traits<T>::along_axis(width_transposed_,
-                                        tensor_traits<T>::along_axis(height_transposed_, r, 1), 0);
+    using traits = tensor_traits<T>;
+    if (width_first())
+      return traits::along_axis(width_transposed_, traits::along_axis(height_transposed_, r, 1), 0);
+    return traits::along_axis(height_transposed_, traits::along_axis(width_transposed_, r, 0), 1);
   }
 
   /// \throws shape_mismatch where the last two extents are not the operator's
@@ -150,6 +191,10 @@ public:
   }
 
 private:
+  /// The order whose image in between is the smaller one: that of a tall strip made a wide one would else
+  /// have the longer sides of both.
+  bool width_first() const noexcept { return in_.first * out_.second <= out_.first * in_.second; }
+
   using axis_map = typename tensor_traits<T>::axis_map;
   std::pair<std::size_t, std::size_t> in_;
   std::pair<std::size_t, std::size_t> out_;

@@ -21,7 +21,9 @@ namespace pushforward {
 /// 0..T-1 (Stable Diffusion, `diffusers`).
 class variance_preserving {
 public:
-  /// betas[i] is beta_{i+1}, each in (0, 1).
+  /// betas[i] is beta_{i+1}, each in (0, 1); the last may be 1: then abar_T = 0 (zero terminal
+  /// signal-to-noise ratio, Lin et al. 2024), where a prediction of epsilon does not determine x0, and on the
+  /// way there from T - 1 abar itself is linear.
   /// \throws bad_option for no betas or one out of range, and for a time_offset that is not finite
   explicit variance_preserving(std::vector<double> betas, double time_offset = 0.0)
       : betas_{std::move(betas)}, time_offset_{time_offset} {
@@ -31,10 +33,13 @@ public:
                        ", but must be finite");
     log_abar_.reserve(betas_.size() + 1);
     log_abar_.push_back(0.0);
-    for (double beta : betas_) {
-      if (!(beta > 0.0 && beta < 1.0))
-        throw bad_option("variance_preserving: beta is " + std::to_string(beta) + ", but must lie in (0, 1)");
-      log_abar_.push_back(log_abar_.back() + std::log1p(-beta));
+    for (std::size_t i = 0; i < betas_.size(); ++i) {
+      const double beta = betas_[i];
+      const bool ends_in_noise = beta == 1.0 && i + 1 == betas_.size();
+      if (!(beta > 0.0 && beta < 1.0) && !ends_in_noise)
+        throw bad_option("variance_preserving: beta is " + std::to_string(beta) +
+                         ", but must lie in (0, 1), the last in (0, 1]");
+      log_abar_.push_back(log_abar_.back() + std::log1p(-beta)); // -infinity where abar is 0
     }
   }
 
@@ -85,6 +90,13 @@ public:
 
   double model_time(double t) const noexcept { return t + time_offset_; }
 
+  /// The same path, with the network fed t + offset.
+  variance_preserving with_time_offset(double offset) const {
+    variance_preserving other = *this;
+    other.time_offset_ = offset;
+    return other;
+  }
+
   /// abar_t.
   double alpha_bar(double t) const { return std::exp(log_alpha_bar(t)); }
 
@@ -109,8 +121,10 @@ private:
   double log_alpha_bar(double t) const {
     if (!(t >= 0.0 && t <= last())) throw out_of_range(t);
     const auto i = static_cast<std::size_t>(t);
-    if (i == betas_.size()) return log_abar_[i];
-    return log_abar_[i] + (t - static_cast<double>(i)) * (log_abar_[i + 1] - log_abar_[i]);
+    const double part = t - static_cast<double>(i);
+    if (part == 0.0) return log_abar_[i];
+    if (std::isinf(log_abar_[i + 1])) return log_abar_[i] + std::log1p(-part);
+    return log_abar_[i] + part * (log_abar_[i + 1] - log_abar_[i]);
   }
 
   bad_option out_of_range(double t) const {

@@ -8,6 +8,7 @@
 
 #include <complex>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
@@ -55,9 +56,14 @@ template <> struct tensor_traits<at::Tensor> {
   static per_sample square_root(const per_sample& p);
   static per_sample clamp(const per_sample& p, double low, double high);
 
-  /// The matrix on the tensor's device, in its type.
+  /// The matrix on the tensor's device, in its type. A small one, and one whose rows are full, is kept as a
+  /// whole, for one matrix product; a large one by the entries of its rows, for as many sums as a row has.
   struct axis_map {
-    at::Tensor matrix;
+    std::int64_t rows;
+    std::int64_t columns;
+    at::Tensor matrix;  ///< [rows, columns]; else undefined
+    at::Tensor places;  ///< [entries of the longest row, rows]: the columns of the entries
+    at::Tensor weights; ///< and the entries; 0 after a row's last one
   };
   static axis_map make_axis_map(const at::Tensor& like, const axis_matrix& m);
   /// The axis is counted from the end: 0 is the last.

@@ -136,34 +136,18 @@ template <xarray_of_real T> struct tensor_traits<T> : host_per_sample_traits<T> 
     return y;
   }
 
-  using axis_map = xtensor::loops::banded_matrix;
-
-  static axis_map make_axis_map(const T&, const axis_matrix& m) {
-    if (m.values.size() != m.rows * m.columns)
-      throw shape_mismatch("a matrix of " + std::to_string(m.rows) + " x " + std::to_string(m.columns) +
-                           " has " + std::to_string(m.values.size()) + " values");
-    axis_map map;
-    map.columns = m.columns;
-    for (std::size_t i = 0; i < m.rows; ++i) {
-      std::size_t first = 0, end = m.columns;
-      while (first < end && m(i, first) == 0.0) ++first;
-      while (end > first && m(i, end - 1) == 0.0) --end;
-      map.rows.push_back({first, end - first, map.weights.size()});
-      for (std::size_t j = first; j < end; ++j) map.weights.push_back(m(i, j));
-    }
-    return map;
-  }
-
+  using axis_map = axis_matrix;
+  static axis_map make_axis_map(const T&, const axis_matrix& m) { return m; }
   /// The axis is counted from the end: 0 is the last.
   static T along_axis(const axis_map& map, const T& x, std::size_t axis) {
     shape s = shape_of(x);
-    if (axis >= s.size() || s[s.size() - 1 - axis] != map.columns)
-      throw shape_mismatch("a matrix with " + std::to_string(map.columns) + " columns cannot act on axis " +
+    if (axis >= s.size() || s[s.size() - 1 - axis] != map.columns())
+      throw shape_mismatch("a matrix with " + std::to_string(map.columns()) + " columns cannot act on axis " +
                            std::to_string(axis) + " from the end of " + to_string(s));
     std::size_t outer = 1, inner = 1;
     for (std::size_t k = 0; k < s.size() - 1 - axis; ++k) outer *= s[k];
     for (std::size_t k = s.size() - axis; k < s.size(); ++k) inner *= s[k];
-    s[s.size() - 1 - axis] = map.rows.size();
+    s[s.size() - 1 - axis] = map.rows();
     T y = uninitialised(s);
     xtensor::loops::along_axis(map, x.data(), y.data(), outer, inner);
     return y;
