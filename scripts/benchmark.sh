@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
 done
 
 if [ -z "$program" ]; then
-  build_everything
+  build_targets
   program=$build/benchmarks/pushforward_benchmarks
 fi
 [ -x "$program" ] || stop "there is no program $program"

@@ -46,7 +46,7 @@ python=${PUSHFORWARD_ORACLES_PYTHON:-$cache/oracles/bin/python3}
   stop "$python has no diffusers, safetensors, torch and transformers to compare with: run scripts/setup.sh --ci, or name" \
     "a Python that has them in PUSHFORWARD_ORACLES_PYTHON"
 if [ -z "$program" ]; then
-  build_everything
+  build_targets
   program=$build/benchmarks/pushforward_stable_diffusion_benchmarks
 fi
 [ -x "$program" ] || stop "there is no program $program"

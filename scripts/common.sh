@@ -57,8 +57,8 @@ jobs_here() {
 
 build=$repository/build/libtorch
 
-# Sets up and builds all there is: both adapters, examples, benchmarks, tests.
-build_everything() {
+# Sets up and builds all there is (both adapters, examples, benchmarks, tests), or the targets that are named.
+build_targets() {
   "$repository/scripts/setup.sh"
   use_tools
   local cuda=OFF
@@ -68,5 +68,6 @@ build_everything() {
   cmake --preset libtorch -DPUSHFORWARD_LIBTORCH_CUDA=$cuda --log-level=WARNING ||
     stop "CMake could not configure the build"
   say "building (the first time takes minutes)"
-  cmake --build --preset libtorch -j "$(jobs_here)" || stop "the build failed"
+  NINJA_STATUS='%f of %t (%p): ' cmake --build --preset libtorch -j "$(jobs_here)" ${1+--target "$@"} ||
+    stop "the build failed"
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Completes and super-resolves real handwritten digits with every update policy, and writes out/mnist/index.html.
 #
-#   scripts/demo.sh           the whole comparison, in minutes
+#   scripts/demo.sh           the whole comparison, in minutes; it says where the first picture is as soon as it is there
 #   scripts/demo.sh --quick   a few digits, to see that everything runs
 #
-# --out FOLDER writes there instead of out/mnist. Sets up and builds first, where that is still to be done.
+# --out FOLDER writes there instead of out/mnist. Sets up and builds what it runs first, where that is still to be done.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-build_everything
+build_targets mnist_demo
 "$repository/examples/mnist/demo.sh" ${quick[@]+"${quick[@]}"} --programs "$build/examples/mnist" --out "$out" ||
   stop "the demo failed (see above)"
 say "open $out/index.html"

@@ -14,7 +14,8 @@ set -euo pipefail
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
-  nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev liblcms2-dev libicu-dev zlib1g-dev catch2 libbenchmark-dev)
+  nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev liblcms2-dev librsvg2-dev fonts-dejavu-core pkg-config libicu-dev
+  zlib1g-dev catch2 libbenchmark-dev)
 case ${1:-} in
   '') ;;
   --ci) packages+=(g++ git python3-venv clang clang-format libclang-rt-dev doxygen chromium) ;;
@@ -86,19 +87,20 @@ find_libtorch() {
 
 # fetch_libtorch <libtorch-VERSION[-cuda]>: downloads and unpacks it there, whole or not at all.
 fetch_libtorch() {
-  local target=$cache/$1 fresh wheels
+  local target=$cache/$1 fresh wheels quiet=
   [ "$(uname -m)" = x86_64 ] ||
     stop "no libtorch was found, and only the one for x86_64 can be downloaded; install Python's torch (2.4 or newer)"
   has_pip || install_packages python3-pip
   fresh=$(mktemp -d "$cache/unpacking.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
   wheels=$fresh/wheels
+  if [ ! -t 1 ]; then quiet=-q; fi # on a terminal pip shows how far it is
   say "downloading libtorch into $target"
-  python3 -m pip -q download --no-deps --only-binary=:all: --require-hashes --python-version 3.11 --implementation cp \
+  python3 -m pip $quiet download --no-deps --only-binary=:all: --require-hashes --python-version 3.11 --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
     -d "$wheels" -r "$repository/scripts/libtorch-cpu.txt" || stop "pip could not download libtorch"
   if [ "$cuda" = ON ]; then
-    python3 -m pip -q download --only-binary=:all: -d "$wheels" -r "$repository/scripts/libtorch-cuda.txt" ||
+    python3 -m pip $quiet download --only-binary=:all: -d "$wheels" -r "$repository/scripts/libtorch-cuda.txt" ||
       stop "pip could not download the CUDA libraries"
   fi
   python3 "$repository/scripts/unpack_libtorch.py" $([ "$cuda" = ON ] && echo --cuda) "$fresh/tree" "$wheels"/*.whl ||

@@ -10,7 +10,7 @@ case ${1:-} in
     ;;
 esac
 
-build_everything
+build_targets
 cd "$repository"
 say "running the tests"
 ctest --preset libtorch -j "$(jobs_here)" "$@"

@@ -3,8 +3,6 @@
 
 #include "animation.hpp"
 
-#include "files.hpp"
-
 #include <pushforward/error.hpp>
 
 #include <zlib.h>
@@ -71,8 +69,7 @@ std::string shape_of(const picture& p) {
 
 } // namespace
 
-void write_animated_png(const std::filesystem::path& path, const std::vector<picture>& frames,
-                        double seconds_per_frame, double seconds_last) {
+std::string animated_png(const std::vector<picture>& frames, double seconds_per_frame, double seconds_last) {
   if (frames.empty()) throw pushforward::bad_option("animation: it has no frames; give at least one");
   for (const double seconds : {seconds_per_frame, seconds_last})
     if (!(seconds >= 0.001 && seconds <= 65.0))
@@ -95,7 +92,7 @@ void write_animated_png(const std::filesystem::path& path, const std::vector<pic
     file += frame_control(number++, first, i + 1 == frames.size() ? seconds_last : seconds_per_frame);
     file += i == 0 ? chunk("IDAT", parts.pixels) : chunk("fdAT", big_endian(number++) + parts.pixels);
   }
-  write_text(path, file + chunk("IEND", ""));
+  return file + chunk("IEND", "");
 }
 
 } // namespace examples

@@ -2,10 +2,113 @@
 
 #include "console.hpp"
 
+#include <pushforward/error.hpp>
+
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <iostream>
+#include <string_view>
 
 namespace examples {
+
+namespace {
+
+/// In the fewest digits that tell it from others.
+std::string text_of(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+/// What `numbers` are: "positive", "in [0, 1]"; empty where all are taken.
+std::string words_for(const numbers& n) {
+  if (std::isfinite(n.least) && std::isfinite(n.most))
+    return (n.with_least ? "in [" : "in (") + text_of(n.least) + ", " + text_of(n.most) +
+           (n.with_most ? "]" : ")");
+  if (n.least == 0.0) return n.with_least ? "0 or positive" : "positive";
+  return {};
+}
+
+bool taken_by(const numbers& n, double value) {
+  return (n.with_least ? value >= n.least : value > n.least) &&
+         (n.with_most ? value <= n.most : value < n.most);
+}
+
+/// Of a list that took the word meant as the picture: how to end it.
+std::string end_of_list(const CLI::App* app) {
+  if (app == nullptr) return {};
+  const auto arguments =
+      app->get_options([](const CLI::Option* o) { return o->get_positional() && o->count() == 0; });
+  if (arguments.empty()) return {};
+  const std::string name = arguments.front()->get_name();
+  return "; a list goes on to the next option: put the " + name + " before it, or -- between";
+}
+
+/// Without the sign that `from_chars` does not take.
+std::string_view without_plus(std::string_view text) {
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
+  return text;
+}
+
+} // namespace
+
+std::optional<double> number_of(const std::string& text) {
+  const auto digits = without_plus(text);
+  double value = 0.0;
+  const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (fault != std::errc{} || end != digits.data() + digits.size() || !std::isfinite(value)) return {};
+  return value;
+}
+
+namespace detail {
+
+CLI::Validator only(const whole_numbers& taken, const CLI::App* list_of) {
+  const std::string range = std::to_string(taken.least) + " to " + std::to_string(taken.most);
+  return CLI::Validator(
+      [taken, range, list_of](std::string& text) -> std::string {
+        const auto digits = without_plus(text);
+        std::uint64_t value = 0;
+        const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (fault != std::errc{} || end != digits.data() + digits.size() || value < taken.least ||
+            value > taken.most)
+          return "must be a whole number from " + range + ", not " + text +
+                 (text.find_first_not_of("+-0123456789") == std::string::npos ? "" : end_of_list(list_of));
+        text = std::to_string(value); // without leading zeros, which CLI11 would read as octal
+        return {};
+      },
+      taken.most == any_seed.most ? "" : range);
+}
+
+CLI::Validator only(const numbers& taken, const CLI::App* list_of) {
+  const std::string words = words_for(taken);
+  return CLI::Validator(
+      [taken, words, list_of](std::string& text) -> std::string {
+        const auto value = number_of(text);
+        if (!value) return "must be a finite number, not " + text + end_of_list(list_of);
+        if (!taken_by(taken, *value)) return "must be " + words + ", not " + text;
+        return {};
+      },
+      words);
+}
+
+} // namespace detail
+
+bool given(const CLI::App& app, const std::string& option) {
+  const auto* found = app.get_option_no_throw(option);
+  return found != nullptr && found->count() > 0;
+}
+
+void refuse_given(const CLI::App& app, std::initializer_list<const char*> options, const std::string& why) {
+  for (const char* option : options)
+    if (given(app, option)) throw pushforward::bad_option(std::string(option) + " has no effect " + why);
+}
+
+std::string name_of(const std::filesystem::path& path) {
+  if (path.empty()) return {};
+  auto whole = std::filesystem::absolute(path).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();
+  return whole.has_filename() ? whole.filename().string() : whole.string();
+}
 
 int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program,
              const std::function<std::string()>& kept) {

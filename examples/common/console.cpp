@@ -91,6 +91,7 @@ void progress_bar::line(const std::string& text) {
 }
 
 int run_program(const std::string& name, const std::function<int()>& program) {
+  std::signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is an error of the write
   std::string message;
   try {
     return program();

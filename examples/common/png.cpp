@@ -5,6 +5,7 @@
 #include "orientation.hpp"
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <png.h>
 
@@ -198,9 +199,8 @@ void check_size(const std::filesystem::path& path, std::size_t height, std::size
 }
 
 picture read_png(const std::filesystem::path& path, std::size_t channels, const picture_limits& limits) {
-  if (!std::filesystem::is_regular_file(path)) throw bad_file(path.string() + ": there is no such picture");
+  const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw bad_file(path.string() + ": cannot be read");
   png_reader r(in);
   if (!r.guarded([](png_reader& self) { self.read_header(); }))
     throw bad_file(path.string() + ": is not a readable PNG (" + r.message + ")");
@@ -281,13 +281,9 @@ std::vector<std::uint8_t> png_bytes(const picture& p) {
 }
 
 void write_png(const std::filesystem::path& path, const picture& p) {
-  const auto bytes = png_bytes(p);
-  write_whole(path, [&](const std::filesystem::path& temporary) {
-    std::ofstream out(temporary, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    out.flush();
-    if (!out) throw bad_file(path.string() + ": cannot be written");
-  });
+  file_set one;
+  one.add(path, png_bytes(p));
+  one.write();
 }
 
 } // namespace examples

@@ -3,6 +3,7 @@
 #include "console.hpp"
 #include "drawing.hpp"
 #include "files.hpp"
+#include "raster.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -87,6 +88,10 @@ std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_f
   return all;
 }
 
+std::vector<std::filesystem::path> spectra_files(const std::filesystem::path& out) {
+  return {with_ending(out, ".json"), with_ending(out, ".svg"), with_ending(out, ".png")};
+}
+
 int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts,
                   const std::filesystem::path& out) {
   const bool stopped = interrupted();
@@ -111,10 +116,13 @@ int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts
   std::fflush(stdout);
   facts["completed"] = !stopped;
   facts["spectra"] = rows;
-  write_text(out.string() + ".json",
-             facts.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  write_text(out.string() + ".svg", drawn(all));
-  std::cout << "wrote " << out.string() << ".svg and " << out.string() << ".json\n";
+  file_set files;
+  files.add(with_ending(out, ".json"),
+            facts.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  add_drawing(files, out, drawn(all));
+  files.write();
+  std::cout << "wrote " << out.string() << ".svg, " << out.string() << ".png and " << out.string()
+            << ".json\n";
   return stopped ? interrupted_status : 0;
 }
 

@@ -82,7 +82,11 @@ using spectrum_finder =
 /// Of each operator at each time, with a progress bar; fewer after Ctrl-C.
 std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_finder& at);
 
-/// Prints the largest magnitudes; writes OUT.svg (them over time) and OUT.json (`facts` and all eigenvalues).
+/// What is written of it: OUT.json, OUT.svg and OUT.png.
+std::vector<std::filesystem::path> spectra_files(const std::filesystem::path& out);
+
+/// Prints the largest magnitudes; writes OUT.svg and OUT.png (them over time) and OUT.json (`facts` and all
+/// eigenvalues). \throws what `add_drawing` and `file_set::write` throw
 /// \return the program's exit status
 int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts,
                   const std::filesystem::path& out);

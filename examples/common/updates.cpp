@@ -2,6 +2,12 @@
 
 #include "command_line.hpp"
 
+#include <pushforward/estimate.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
 namespace examples {
 
 namespace {
@@ -39,22 +45,63 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
   const std::string group = "Update";
   add_choice(app, "--policy", o.policy, policies(), "update policy", group);
   add_choice(app, "--step-size", o.step_size, step_sizes(), "step-size rule", group);
-  app.add_option("--K", o.iterations, "inner iterations a time step")->capture_default_str()->group(group);
-  app.add_option("--lr", o.lr, "rate of the first inner iteration (constant: lambda; spectral: c)")
-      ->capture_default_str()
+  add_number(app, "--K", o.iterations, iteration_counts, "inner iterations a time step")->group(group);
+  add_number(app, "--lr", o.lr, positive,
+             "rate of the first inner iteration (constant: lambda; spectral: c, below 2)")
       ->group(group);
-  app.add_option("--lr-last", o.lr_last, "rate of the last one; linear in between")
-      ->capture_default_str()
+  add_number(app, "--lr-last", o.lr_last, positive, "rate of the last one; linear in between")->group(group);
+  add_probe_option(app, o.probe)->group(group);
+  add_number(app, "--cutoff", o.cutoff, shares_below_1, "of exact_newton, on singular values")->group(group);
+  add_number(app, "--tolerance", o.tolerance, any_number,
+             "loss at which a " + sample + " is left alone; negative: never")
       ->group(group);
-  app.add_option("--probe", o.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--cutoff", o.cutoff, "of exact_newton, on singular values")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tolerance", o.tolerance, "loss at which a " + sample + " is left alone; negative: never")
-      ->capture_default_str()
-      ->group(group);
+}
+
+CLI::Option* add_probe_option(CLI::App& app, double& probe) {
+  const std::string name = "--probe";
+  char standard[32] = "automatic";
+  if (probe > 0.0) std::snprintf(standard, sizeof standard, "%g", probe);
+  const auto take = [&probe, name](const std::string& word) {
+    if (word == "automatic")
+      probe = 0.0;
+    else if (word == "reference")
+      probe = pushforward::reference_probe;
+    else if (const auto value = number_of(word); value && *value >= 0.0)
+      probe = *value;
+    else
+      throw CLI::ValidationError(name,
+                                 word + " is not automatic, reference, or a number from 0 (automatic)");
+  };
+  return app
+      .add_option_function<std::string>(
+          name, take,
+          "of the forward differences, in units of x_t: automatic (0.005, more for half types and where an "
+          "epsilon prediction is amplified, near noise), reference (0.005, as the published code), or a "
+          "number")
+      ->type_name("PROBE [" + std::string(standard) + "]");
+}
+
+bool takes_differences(policy_kind kind) {
+  return kind == policy_kind::inexact_newton || kind == policy_kind::exact_newton ||
+         kind == policy_kind::vae_newton;
+}
+
+void check_update_options(const CLI::App& app, const update_options& o) {
+  const std::string policy = "with --policy " + to_string(o.policy);
+  if (o.policy == policy_kind::none)
+    refuse_given(app, {"--step-size", "--K", "--lr", "--lr-last", "--probe", "--cutoff", "--tolerance"},
+                 policy + ", which leaves samples as they are: leave it out, or take another policy");
+  const bool spectral = o.step_size == step_kind::spectral;
+  if (spectral)
+    refuse_given(app, {"--lr-last"}, "with --step-size spectral, whose c is --lr throughout: leave it out");
+  if (spectral && o.policy != policy_kind::none && o.lr >= 2.0)
+    throw pushforward::bad_option("--lr is c of --step-size spectral, and must be below 2 there");
+  if (o.iterations == 1 && o.lr_last != o.lr)
+    refuse_given(app, {"--lr-last"}, "with --K 1, whose one inner iteration takes --lr: leave it out");
+  if (!takes_differences(o.policy) && !spectral)
+    refuse_given(app, {"--probe"}, policy + ", which takes no forward differences: leave it out");
+  if (o.policy != policy_kind::exact_newton)
+    refuse_given(app, {"--cutoff"}, policy + ": leave it out, or take exact_newton");
 }
 
 nlohmann::ordered_json passes_of(const pushforward::pass_counts& p) {

@@ -23,6 +23,7 @@
 
 namespace CLI {
 class App;
+class Option;
 }
 
 namespace examples {
@@ -56,6 +57,16 @@ struct update_options {
 /// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --tolerance.
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
+
+/// --probe: "automatic" (0), "reference" or a number. \param probe has the default when called
+CLI::Option* add_probe_option(CLI::App& app, double& probe);
+
+/// Whether a policy has a probe.
+bool takes_differences(policy_kind kind);
+
+/// Refuses those of the options that were given and would do nothing, and a c that `spectral` does not take.
+/// \throws pushforward::bad_option
+void check_update_options(const CLI::App& app, const update_options& o);
 
 /// Every pass of a run, by network.
 nlohmann::ordered_json passes_of(const pushforward::pass_counts& p);

@@ -3,6 +3,7 @@
 #include "data.hpp"
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -54,19 +55,20 @@ fs::path labels_of(const fs::path& images) {
 } // namespace
 
 chosen_digits choose_digits(const fs::path& data, std::int64_t first, std::int64_t count) {
-  if (!fs::exists(data))
+  if (!pushforward::safetensors::is_there(data))
     throw bad_file(data.string() + ": is not there; give a folder with MNIST's files, or a PNG");
-  if (fs::is_regular_file(data) && data.extension() == ".png") {
+  const bool folder = fs::is_directory(data);
+  if (!folder) pushforward::safetensors::regular_file{data}; // refuses what cannot be read
+  if (!folder && data.extension() == ".png") {
     if (first != 0 || count != 1)
       throw bad_option(data.string() + " is one digit: leave --batch and --first out");
     return {digit_on(read_png(data)), {-1}, 0};
   }
-  const auto set =
-      to_tensors(fs::is_regular_file(data) ? read_digits(data, labels_of(data)) : read_digits(data));
+  const auto set = to_tensors(folder ? read_digits(data) : read_digits(data, labels_of(data)));
   const auto n = set.images.size(0), begin = n > held_out ? n - held_out : 0;
-  if (first < 0 || count < 1 || first + count > n - begin)
-    throw bad_option("digits " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
-                     " were asked for, but " + data.string() + " has " + std::to_string(n - begin) +
+  if (first < 0 || count < 1 || count > n - begin - first)
+    throw bad_option(std::to_string(count) + " digits from digit " + std::to_string(first) +
+                     " on were asked for, but " + data.string() + " has " + std::to_string(n - begin) +
                      " held-out ones");
   const at::Tensor labels = set.labels.slice(0, begin + first, begin + first + count).contiguous();
   chosen_digits chosen{set.images.slice(0, begin + first, begin + first + count).contiguous(),

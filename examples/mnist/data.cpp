@@ -2,7 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <zlib.h>
+
 #include <algorithm>
+#include <sstream>
+#include <system_error>
 
 namespace mnist {
 
@@ -17,6 +21,26 @@ digits to_tensors(const digit_set& set) {
   const auto top = (32 - rows) / 2, left = (32 - columns) / 2;
   return {at::constant_pad_nd(images, {left, 32 - columns - left, top, 32 - rows - top}, -1.0),
           at::from_blob(labels, {n}, at::kByte).to(at::kLong)};
+}
+
+std::vector<input_file> digit_files(const std::filesystem::path& data) {
+  const std::string what = "a file of the digits";
+  std::vector<input_file> files{{what, data}};
+  std::error_code fault;
+  const auto folder = std::filesystem::is_directory(data, fault) ? data : data.parent_path();
+  fault.clear();
+  for (std::filesystem::directory_iterator i(folder, fault), end; !fault && i != end; i.increment(fault))
+    for (const char* part : {"images-idx3-ubyte", "labels-idx1-ubyte"})
+      if (i->path().filename().string().find(part) != std::string::npos) files.push_back({what, i->path()});
+  return files;
+}
+
+std::string checksum(const at::Tensor& images) {
+  const at::Tensor host = images.to(at::kCPU).contiguous();
+  const auto crc = ::crc32_z(0, static_cast<const Bytef*>(host.const_data_ptr()), host.nbytes());
+  std::ostringstream text;
+  text << std::hex << crc;
+  return text.str();
 }
 
 picture sheet(const std::vector<at::Tensor>& rows, std::size_t side) {

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ struct digits {
 };
 
 digits to_tensors(const digit_set& set);
+
+/// The files from which `read_digits` may read.
+std::vector<input_file> digit_files(const std::filesystem::path& data);
+
+/// CRC-32 of the numbers, in hexadecimal: tells digits from others.
+std::string checksum(const at::Tensor& images);
 
 /// The last `count` digits of a set, which no network here is trained on.
 inline constexpr std::int64_t held_out = 1000;

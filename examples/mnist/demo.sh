@@ -49,21 +49,30 @@ rm -f "$out"/*__*.json "$out"/*__*.png "$out/rows.jsonl"
 run() { "$programs/pushforward_mnist_$1" "${@:2}" >>"$out/log.txt" || stop "pushforward_mnist_$1 failed; see $out/log.txt"; }
 : >"$out/log.txt"
 
+made=0
+picture() { # picture <program> <name> <its options...>
+  run "$1" "${@:3}" --out "$out/$2"
+  made=$((made + 1))
+  printf '   %s of 13: %s\n' $made "$out/$2.png"
+}
+
 restore() { # restore <program> <task> <its options...>
   local program=$1 task=$2 policy
   shift 2
   for policy in inexact_newton forward_mode_newton gradient_descent none; do
-    run "$program" "$@" "${noise[@]}" --policy $policy --K 3 --batch $pictures --out "$out/${task}__$policy"
+    local iterations=(--K 3)
+    if [ $policy = none ]; then iterations=(); fi
+    picture "$program" "${task}__$policy" "$@" "${noise[@]}" --policy $policy "${iterations[@]}" --batch $pictures
   done
-  run "$program" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures --out "$out/${task}__flow"
-  run "$program" "$@" "${noise[@]}" --model latent_ddpm --policy vae_newton --K 5 --lr 0.5 --lr-last 0.1 --batch $pictures \
-    --out "$out/${task}__vae_newton"
+  picture "$program" "${task}__flow" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures
+  picture "$program" "${task}__vae_newton" "$@" "${noise[@]}" --model latent_ddpm --policy vae_newton --K 5 --lr 0.5 \
+    --lr-last 0.1 --batch $pictures
 }
 
-printf '== pictures\n'
+printf '== pictures: noise, what is known, what is made of it, the truth\n'
 restore superres superres_x4 --factor 4
 restore inpaint inpaint_upper --known upper
-run superres "${exact[@]}" --policy exact_newton --lr 0.5 --lr-last 0.5 --out "$out/superres_x4__exact_newton"
+picture superres superres_x4__exact_newton "${exact[@]}" --policy exact_newton --lr 0.5 --lr-last 0.5
 
 printf '== the policies on %s digits\n' $digits
 evaluate() { run evaluate --digits $digits --batch $digits --K 3 --out "$out/rows.jsonl" "$@"; }

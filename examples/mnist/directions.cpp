@@ -6,12 +6,15 @@
 #include "jacobian.hpp"
 
 #include <common/drawing.hpp>
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 namespace {
 
@@ -19,6 +22,12 @@ std::string rounded(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.3g", value);
   return text;
+}
+
+/// What the cut-off of J^-1 e leaves.
+std::string cut_of(const mnist::directions& d, const mnist::tried_direction& t) {
+  return "the cut-off " + rounded(t.cutoff) + " keeps " + std::to_string(t.kept) + " of " +
+         std::to_string(d.singular_values.size()) + " singular values";
 }
 
 std::string drawn(const mnist::directions& d, const mnist::directions_options& o) {
@@ -42,7 +51,8 @@ std::string drawn(const mnist::directions& d, const mnist::directions_options& o
     page.image(left + side + gap, y, mnist::shades(d.before, scale));
     page.image(left + 2 * (side + gap), y, mnist::shades(t.after, scale));
     page.image(left + 3 * (side + gap), y, mnist::signed_colours(t.change, 1.0, scale));
-    page.text(left, y + side + 15, "divided by " + t.scaling, 11);
+    page.text(left, y + side + 15,
+              "divided by " + t.scaling + (t.kept > 0 ? "; " + cut_of(d, t) : std::string()), 11);
     page.text(left + 3 * (side + gap), y + side + 15, "at the pixel: " + rounded(t.at_pixel), 11);
     y += side + 34.0;
   }
@@ -59,7 +69,7 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Takes the dense Jacobian J of the clean estimate at one noisy digit, and draws what a step\n"
       "along J e (inexact Newton), J^-1 e (exact Newton) and J^T e (gradient descent) does to the\n"
-      "estimate, for an error e at one pixel. Writes one labelled picture (SVG) and its numbers (JSON).",
+      "estimate, for an error e at one pixel. Writes one labelled picture (SVG, PNG) and its numbers (JSON).",
       "pushforward_mnist_directions"};
   app.footer("Examples:\n"
              "  pushforward_mnist_directions\n"
@@ -69,16 +79,24 @@ int main(int argc, char** argv) {
   a.out = "directions";
   mnist::directions_options o;
   std::array<std::int64_t, 2> pixel{o.row, o.column};
-  double time = -1.0;
+  std::optional<double> time;
   add_model_options(app, a);
-  app.add_option("--time", time, "t of the noisy digit; sigma for the flow model [500, or 0.5 for flow]");
-  app.add_option("--pixel", pixel, "row and column of the error")->capture_default_str();
-  app.add_option("--quantile", o.quantile, "of |J e|, by which J e is divided")->capture_default_str();
-  app.add_option("--cutoff", o.cutoff, "of singular values, for J^-1 e")->capture_default_str();
-  app.add_option("--out", a.out, "writes this name with .svg and .json")->capture_default_str();
+  examples::add_number(app, "--time", time, examples::not_negative,
+                       "t of the noisy digit; sigma for the flow model [500, or 0.5 for flow]");
+  examples::add_number(app, "--pixel", pixel, examples::whole_numbers{0, 31}, "row and column of the error");
+  examples::add_number(app, "--quantile", o.quantile, examples::positive_shares,
+                       "of |J e|, by which J e is divided");
+  examples::add_number(
+      app, "--cutoff", o.cutoffs, examples::shares_below_1,
+      "of singular values, relative to the largest, for J^-1 e; a row of the picture for each");
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"});
   return mnist::run_with(app, argc, argv, [&] {
+    mnist::require_fonts();
+    const auto named = [&](const char* end) { return mnist::with_ending(a.out, end); };
+    mnist::require_writable({named(".svg"), named(".png"), named(".json")}, inputs_of(a));
     const mnist::digit_model model(a.model, a.weights);
-    o.time = time >= 0.0 ? time : a.model == mnist::model_kind::flow ? 0.5 : 500.0;
+    o.time = time.value_or(a.model == mnist::model_kind::flow ? 0.5 : 500.0);
     o.row = pixel[0];
     o.column = pixel[1];
     o.seed = a.steering.seed;
@@ -90,26 +108,32 @@ int main(int argc, char** argv) {
         bar.show(done, 1.0, what);
       });
     }();
-    const bool completed = !d.singular_values.empty();
-
     nlohmann::ordered_json j{{"model", to_string(a.model)},
                              {"time", d.time},
                              {"pixel", pixel},
                              {"seed", o.seed},
                              {"digit", digits.first},
-                             {"completed", completed},
+                             {"completed", d.completed},
                              {"passes", d.passes},
                              {"backward_passes", d.backward}};
-    for (const auto& t : d.tried)
-      j["directions"].push_back({{"name", t.name},
-                                 {"divided_by", t.scaling},
-                                 {"change_at_the_pixel", t.at_pixel},
-                                 {"change_norm", t.norm},
-                                 {"cosine_with_J_e", t.cosine}});
+    for (const auto& t : d.tried) {
+      auto& told = j["directions"].emplace_back(nlohmann::ordered_json{{"name", t.name},
+                                                                       {"divided_by", t.scaling},
+                                                                       {"change_at_the_pixel", t.at_pixel},
+                                                                       {"change_norm", t.norm},
+                                                                       {"cosine_with_J_e", t.cosine}});
+      if (t.kept == 0) continue;
+      told["cutoff"] = t.cutoff;
+      told["singular_values_kept"] = t.kept;
+      std::cout << t.name << ": " << cut_of(d, t) << '\n';
+    }
     j["singular_values"] = d.singular_values;
-    mnist::write_text(a.out.string() + ".svg", drawn(d, o));
-    mnist::write_text(a.out.string() + ".json", j.dump(1) + "\n");
-    std::cout << "wrote " << a.out.string() << ".svg and " << a.out.string() << ".json\n";
-    return completed ? 0 : mnist::interrupted_status;
+    mnist::file_set files;
+    mnist::add_drawing(files, a.out, drawn(d, o));
+    files.add(named(".json"), j.dump(1) + "\n");
+    files.write();
+    std::cout << "wrote " << a.out.string() << ".svg, " << a.out.string() << ".png and " << a.out.string()
+              << ".json\n";
+    return d.completed ? 0 : mnist::interrupted_status;
   });
 }

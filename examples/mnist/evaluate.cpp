@@ -4,13 +4,17 @@
 #include "arguments.hpp"
 #include "choose.hpp"
 #include "common.hpp"
+#include "data.hpp"
 #include "trace.hpp"
+#include "weights.hpp"
+
+#include <common/outputs.hpp>
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -38,17 +42,12 @@ struct request {
 
 /// "0.5:0.02" or "0.1".
 std::pair<double, double> rate(const std::string& text) {
-  double first = 0.0, last = 0.0;
-  char colon = ':', rest = 0;
-  std::istringstream in(text);
-  if (!(in >> first)) throw bad_option("--rates: " + text + " is no rate; write 0.5:0.02, or 0.1");
-  if (in >> colon) {
-    if (colon != ':' || !(in >> last) || in >> rest)
-      throw bad_option("--rates: " + text + " is no rate; write 0.5:0.02, or 0.1");
-  } else {
-    last = first;
-  }
-  return {first, last};
+  const auto colon = text.find(':');
+  const auto first = examples::number_of(text.substr(0, colon));
+  const auto last = colon == std::string::npos ? first : examples::number_of(text.substr(colon + 1));
+  if (!first || !last || !(*first > 0.0) || !(*last > 0.0))
+    throw bad_option("--rates: must be positive rates such as 0.5:0.02, or 0.1, not " + text);
+  return {*first, *last};
 }
 
 mnist::measurement measure(const std::string& task, const mnist::chosen_digits& digits, std::uint64_t seed) {
@@ -65,46 +64,96 @@ mnist::measurement measure(const std::string& task, const mnist::chosen_digits& 
                    "inpaint_right, inpaint_box or inpaint_random");
 }
 
-/// The file of rows: what it holds already is not computed again.
+bool numbers(const json& list) {
+  return list.is_array() &&
+         std::all_of(list.begin(), list.end(), [](const json& v) { return v.is_number(); });
+}
+
+/// What a row lacks of what is read from it here, or in report.py; empty where it is as `evaluation` adds
+/// them.
+std::string fault_of(const json& row) {
+  const auto of = [&](const char* name) { return row.contains(name) ? row[name] : json(); };
+  if (!of("key").is_string()) return "its key is not a string";
+  if (!of("role").is_string()) return "its role is not a string";
+  const bool real = row["role"] == "real";
+  const std::size_t digits = of("label").size();
+  std::vector<const char*> lists{"label", "read"};
+  if (!real) lists.insert(lists.end(), {"rmse", "psnr"});
+  for (const char* list : lists)
+    if (!numbers(of(list)) || of(list).size() != digits || digits == 0)
+      return std::string("its ") + list + " is not a list of numbers, one for each digit";
+  if (real) return {};
+  if (!of("settings").is_object()) return "its settings are not an object";
+  if (!of("first").is_number_integer()) return "its first is not a whole number";
+  if (!numbers(of("curve"))) return "its curve is not a list of numbers";
+  const json costs = of("costs");
+  for (const char* cost : {"passes", "backward_passes", "seconds", "processor_seconds", "peak_bytes"})
+    if (!costs.is_object() || !costs.contains(cost) || !costs[cost].is_number())
+      return std::string("its costs have no number ") + cost;
+  return {};
+}
+
+/// The file of rows: what it holds already is not computed again. Is made with the first row.
 class row_file {
 public:
+  /// \throws pushforward::bad_file, naming the line, for a file of anything else; of a last line that was cut
+  /// short, as a killed run leaves it, says so
   explicit row_file(fs::path path) : path_{std::move(path)} {
-    std::ifstream in(path_);
-    std::string whole;
-    bool torn = false;
-    for (std::string line; std::getline(in, line);) {
+    if (!pushforward::safetensors::is_there(path_)) return;
+    const std::string text = pushforward::safetensors::regular_file(path_).read(std::uint64_t{1} << 28);
+    std::size_t number = 1;
+    for (std::size_t at = 0; at < text.size(); ++number) {
+      const std::size_t end = std::min(text.find('\n', at), text.size());
+      const std::string line = text.substr(at, end - at);
       const json row = json::parse(line, nullptr, false);
-      if (row.is_discarded() || !row.is_object() || !row.contains("key")) {
-        torn = true; // the line that a killed run was writing
-        continue;
+      if (row.is_discarded() && end == text.size() && starts_a_row(line)) {
+        std::cerr << named(number) << " is cut short; what it was for is computed again\n";
+        whole_ = at;
+        return;
       }
-      rows_[row["key"].get<std::string>()] = row;
-      whole += line + '\n';
+      if (!line.empty()) {
+        const std::string fault = row.is_object() ? fault_of(row) : "it is not a JSON object";
+        if (!fault.empty())
+          throw bad_file(named(number) + " is no row of this program (" + fault + "); name another --out");
+        rows_[row["key"].get<std::string>()] = {row, number};
+      }
+      at = end + 1;
     }
-    if (torn && rows_.empty())
-      throw bad_file(path_.string() + ": is there, but holds no rows of this program; name another --out");
-    if (torn) mnist::write_text(path_, whole);
-    if (path_.has_parent_path()) fs::create_directories(path_.parent_path());
-    out_.open(path_, std::ios::app);
-    if (!out_) throw bad_file(path_.string() + ": cannot be written");
   }
 
-  const json* find(const std::string& key) const {
+  /// The row of that key. \throws pushforward::bad_file where it is of other digits or weights
+  const json* find(const std::string& key, const json& origin) const {
     const auto found = rows_.find(key);
-    return found == rows_.end() ? nullptr : &found->second;
+    if (found == rows_.end()) return nullptr;
+    const auto& [row, number] = found->second;
+    if (row.contains("checksums") && row["checksums"] != origin)
+      throw bad_file(named(number) +
+                     " is of other digits or of other weights than --data and --weights name; name another "
+                     "--out");
+    return &row;
   }
 
-  const json& add(const std::string& key, json row) {
+  const json& add(const std::string& key, json row, const json& origin) {
+    row["checksums"] = origin;
     row["key"] = key;
-    out_ << row.dump() << std::endl;
-    if (!out_) throw bad_file(path_.string() + ": cannot be written; is the disk full?");
-    return rows_[key] = std::move(row);
+    if (whole_) fs::resize_file(path_, *whole_);
+    whole_.reset();
+    mnist::append_line(path_, row.dump());
+    return (rows_[key] = {std::move(row), 0}).first;
   }
 
 private:
+  static bool starts_a_row(const std::string& line) {
+    const std::string start = "{\"role\":\"";
+    return line.compare(0, start.size(), start, 0, line.size()) == 0;
+  }
+  std::string named(std::size_t line) const {
+    return path_.string() + ", line " + std::to_string(line) + ":";
+  }
+
   fs::path path_;
-  std::map<std::string, json> rows_;
-  std::ofstream out_;
+  std::map<std::string, std::pair<json, std::size_t>> rows_; ///< with the number of the line
+  std::optional<std::size_t> whole_;                         ///< bytes before a line that was cut short
 };
 
 /// Sums over the batches of one setting.
@@ -130,7 +179,14 @@ struct totals {
 class evaluation {
 public:
   explicit evaluation(const request& r)
-      : request_{r}, model_{r.base.model, r.base.weights}, judge_{r.base.weights}, rows_{r.base.out} {}
+      : request_{r}, model_{r.base.model, r.base.weights}, judge_{r.base.weights}, rows_{r.base.out} {
+    std::vector<fs::path> files{r.base.weights / (to_string(model_.kind()) + ".safetensors"),
+                                r.base.weights / "judge.safetensors"};
+    if (model_.latent()) files.push_back(r.base.weights / "vae.safetensors");
+    judged_by_ = mnist::checksum({files[1]});
+    made_by_ = mnist::checksum(files);
+    check();
+  }
 
   /// False when it was stopped.
   bool all() {
@@ -150,6 +206,30 @@ public:
   }
 
 private:
+  struct digits_with_origin {
+    mnist::chosen_digits digits;
+    std::string checksum;
+  };
+
+  /// Everything that can be wrong with a setting, before the first row is made.
+  void check() {
+    const auto one = digits_from(request_.base.first, 1).digits;
+    digits_from(request_.base.first, request_.digits);
+    if (request_.select > 0) digits_from(0, request_.select);
+    for (const auto& task : request_.tasks) measure(task, one, request_.base.steering.seed);
+    for (const auto& word : request_.policies) product(word);
+    model_.path().sampler(request_.base.steering.sampling);
+  }
+
+  const digits_with_origin& digits_from(std::int64_t first, std::int64_t count) {
+    auto& known = digits_[{first, count}];
+    if (known.checksum.empty()) {
+      known.digits = mnist::choose_digits(request_.base.data, first, count);
+      known.checksum = mnist::checksum(known.digits.images);
+    }
+    return known;
+  }
+
   std::vector<mnist::steering_options> product(const std::string& word) const {
     mnist::steering_options o = request_.base.steering;
     o.policy = mnist::policies().at(word);
@@ -186,13 +266,14 @@ private:
   void real_digits() {
     const std::string key =
         "real " + std::to_string(request_.base.first) + " " + std::to_string(request_.digits);
-    if (rows_.find(key)) return;
-    const auto digits = mnist::choose_digits(request_.base.data, request_.base.first, request_.digits);
+    const auto& [digits, sum] = digits_from(request_.base.first, request_.digits);
+    const json origin{{"digits", sum}, {"weights", judged_by_}};
+    if (rows_.find(key, origin)) return;
     json row{{"role", "real"},
              {"first", digits.first},
              {"label", digits.labels},
              {"read", judge_.read(digits.images)}};
-    rows_.add(key, std::move(row));
+    rows_.add(key, std::move(row), origin);
   }
 
   std::optional<totals> evaluated(const std::string& task, const mnist::steering_options& s,
@@ -227,30 +308,60 @@ private:
                     std::int64_t count, const std::string& role, const std::function<bool(double)>& go_on) {
     const json named = mnist::settings(task, model_, settings);
     const std::string key = named.dump() + " " + std::to_string(first) + " " + std::to_string(count);
-    if (const auto* row = rows_.find(key)) return row;
-    const auto digits = mnist::choose_digits(request_.base.data, first, count);
+    const auto& [digits, sum] = digits_from(first, count);
+    const json origin{{"digits", sum}, {"weights", made_by_}};
+    if (const auto* row = rows_.find(key, origin)) return row;
     auto s = settings;
     s.first_sample = digits.first;
     const auto known = measure(task, digits, s.seed);
     const auto result = mnist::steer(model_, known, s, go_on);
     if (result.run.reason != pushforward::ending::completed) return nullptr;
     const auto scores = mnist::score(result, known, digits, judge_);
-    return &rows_.add(key, {{"role", role},
-                            {"settings", named},
-                            {"first", first},
-                            {"label", digits.labels},
-                            {"read", scores.read},
-                            {"rmse", scores.rmse},
-                            {"psnr", scores.psnr},
-                            {"costs", mnist::costs(result)},
-                            {"curve", mnist::error_curve(result, known)}});
+    return &rows_.add(key,
+                      {{"role", role},
+                       {"settings", named},
+                       {"first", first},
+                       {"label", digits.labels},
+                       {"read", scores.read},
+                       {"rmse", scores.rmse},
+                       {"psnr", scores.psnr},
+                       {"costs", mnist::costs(result)},
+                       {"curve", mnist::error_curve(result, known)}},
+                      origin);
   }
 
   request request_;
   mnist::digit_model model_;
   mnist::judge judge_;
   row_file rows_;
+  std::string judged_by_, made_by_; ///< checksums of weights
+  std::map<std::pair<std::int64_t, std::int64_t>, digits_with_origin> digits_;
 };
+
+/// Refuses options that were given and would do nothing, and what a run would refuse after a while.
+void check(const CLI::App& app, const request& r) {
+  using examples::refuse_given;
+  bool steers = false, probes = false;
+  for (const auto& word : r.policies) {
+    const auto policy = mnist::policies().at(word);
+    mnist::check_policy(r.base, policy);
+    steers = steers || policy != policy_kind::none;
+    probes = probes || examples::takes_differences(policy);
+  }
+  const bool decays = std::any_of(r.iterations.begin(), r.iterations.end(), [](auto k) { return k > 1; });
+  for (const auto& text : r.rates)
+    if (const auto [first, last] = rate(text); first != last && !decays)
+      refuse_given(app, {"--rates"}, "on the last rate with --K 1: write one rate in place of " + text);
+  mnist::check_sampling_options(app, r.base);
+  if (!steers)
+    refuse_given(app, {"--K", "--rates", "--probe", "--select", "--limit"},
+                 "with --policies none alone: leave it out, or name other policies");
+  if (!probes) refuse_given(app, {"--probe"}, "with policies that take no forward differences: leave it out");
+  if (r.iterations.size() * r.rates.size() == 1 && r.select > 0)
+    refuse_given(app, {"--select"}, "with one K and one pair of rates, as there is no choice: leave it out");
+  if (r.select == 0)
+    refuse_given(app, {"--limit"}, "without --select, whose choice it is for: pass that, too");
+}
 
 } // namespace
 
@@ -269,37 +380,36 @@ int main(int argc, char** argv) {
   request r;
   r.base.batch = 50;
   r.base.out = "rows.jsonl";
+  using namespace examples;
   add_model_options(app, r.base);
   add_sampling_options(app, r.base);
   app.add_option("--tasks", r.tasks,
                  "superres_x2, superres_x4, inpaint_upper, _lower, _left, _right, _box, _random")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::IsMember({"superres_x2", "superres_x4", "inpaint_upper", "inpaint_lower", "inpaint_left",
+                             "inpaint_right", "inpaint_box", "inpaint_random"}));
   app.add_option("--policies", r.policies, "update policies")
       ->capture_default_str()
       ->check(CLI::IsMember(mnist::policies()));
-  app.add_option("--K", r.iterations, "inner iterations a time step, all that are to be tried")
-      ->capture_default_str();
+  add_number(app, "--K", r.iterations, iteration_counts,
+             "inner iterations a time step, all that are to be tried");
   app.add_option("--rates", r.rates, "first:last rates of the infinity norm, all that are to be tried")
       ->capture_default_str();
-  app.add_option("--probe", r.base.steering.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str();
-  app.add_option("--digits", r.digits, "how many digits")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--batch", r.base.batch, "digits at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option(
-         "--select", r.select,
-         "choose K and rates for each policy on this many of the first held-out digits, and report on "
-         "the others with these alone; 0: report all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--limit", r.limit, "constraint RMSE that a choice must keep to")->capture_default_str();
-  app.add_option("--out", r.base.out, "file of rows")->capture_default_str();
+  examples::add_probe_option(app, r.base.steering.probe);
+  add_number(app, "--digits", r.digits, mnist::digit_counts, "how many digits");
+  add_number(app, "--batch", r.base.batch, mnist::batch_sizes, "digits at once");
+  add_number(app, "--select", r.select, mnist::first_digits,
+             "choose K and rates for each policy on this many of the first held-out digits, and report on "
+             "the others with these alone; 0: report all");
+  add_number(app, "--limit", r.limit, not_negative, "constraint RMSE that a choice must keep to");
+  add_output_option(app, r.base.out, "file of rows", {});
   return mnist::run_with(app, argc, argv, [&] {
+    check(app, r);
     if (r.select > r.base.first && r.select > 0)
       throw bad_option("--select " + std::to_string(r.select) + " digits and --first " +
                        std::to_string(r.base.first) +
                        " overlap: report on digits that nothing was chosen on");
+    mnist::require_writable({r.base.out}, inputs_of(r.base));
     evaluation e(r);
     if (e.all()) return 0;
     std::cerr << app.get_name() << ": stopped; the same command goes on from here\n";

@@ -3,18 +3,23 @@
 #include "common.hpp"
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 
 namespace mnist {
 
 namespace fs = std::filesystem;
 using pushforward::bad_file;
+using pushforward::safetensors::is_there;
 
 namespace {
 
@@ -22,8 +27,9 @@ constexpr std::size_t largest = std::size_t{1} << 30;
 
 /// The whole file, unpacked where it is gzipped; zlib reads plain files as they are.
 std::vector<std::uint8_t> unpacked(const fs::path& path) {
-  if (!fs::is_regular_file(path)) throw bad_file(path.string() + ": there is no such file");
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  const pushforward::safetensors::regular_file opened(path);
+  const int own = ::dup(opened.descriptor()); // which gzclose closes
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzdopen(own, "rb"), gzclose);
   if (!file) throw bad_file(path.string() + ": cannot be opened");
   std::vector<std::uint8_t> bytes;
   std::array<std::uint8_t, 1 << 16> chunk{};
@@ -71,11 +77,13 @@ std::vector<std::size_t> extents(const std::vector<std::uint8_t>& bytes, std::si
 }
 
 fs::path find(const fs::path& folder, const std::string& part) {
-  if (!fs::is_directory(folder))
+  std::error_code fault;
+  if (!is_there(folder) || !fs::is_directory(folder, fault))
     throw bad_file(folder.string() + ": there is no such folder; give the one with MNIST's IDX files");
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename().string().find(part) != std::string::npos) found.push_back(entry.path());
+  for (fs::directory_iterator i(folder, fault), end; !fault && i != end; i.increment(fault))
+    if (i->path().filename().string().find(part) != std::string::npos) found.push_back(i->path());
+  if (fault) throw bad_file(folder.string() + ": cannot be read (" + fault.message() + ")");
   if (found.empty()) throw bad_file(folder.string() + ": holds no file named *" + part + "*");
   std::sort(found.begin(), found.end());
   const auto train = std::find_if(found.begin(), found.end(), [](const fs::path& p) {
@@ -89,14 +97,20 @@ void append(std::vector<std::uint8_t>& bytes, std::size_t value) {
     bytes.push_back(static_cast<std::uint8_t>(value >> shift & 0xff));
 }
 
-void write_gzipped(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
-  write_whole(path, [&](const fs::path& temporary) {
-    gzFile file = gzopen(temporary.c_str(), "wb9");
-    if (!file) throw bad_file(path.string() + ": cannot be written");
-    const bool written =
-        gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())) == static_cast<int>(bytes.size());
-    if (gzclose(file) != Z_OK || !written) throw bad_file(path.string() + ": cannot be written");
-  });
+std::vector<std::uint8_t> gzipped(const std::vector<std::uint8_t>& bytes) {
+  constexpr int gzip = 15 + 16; // the largest window, and gzip's header
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, gzip, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    throw std::bad_alloc();
+  std::vector<std::uint8_t> packed(deflateBound(&stream, static_cast<uLong>(bytes.size())));
+  stream.next_in = const_cast<Bytef*>(bytes.data());
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = packed.data();
+  stream.avail_out = static_cast<uInt>(packed.size());
+  deflate(&stream, Z_FINISH); // there is room for all
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
 }
 
 } // namespace
@@ -128,7 +142,7 @@ digit_set read_digits(const fs::path& folder) {
   std::string name = images.filename().string();
   name.replace(name.find("images-idx3-ubyte"), 17, "labels-idx1-ubyte");
   fs::path labels = folder / name;
-  if (!fs::exists(labels))
+  if (!is_there(labels))
     labels = labels.extension() == ".gz" ? fs::path(labels).replace_extension() : fs::path(labels += ".gz");
   return read_digits(images, labels);
 }
@@ -139,8 +153,10 @@ void write_digits(const fs::path& folder, const digit_set& digits) {
   append(labels, digits.count);
   images.insert(images.end(), digits.pixels.begin(), digits.pixels.end());
   labels.insert(labels.end(), digits.labels.begin(), digits.labels.end());
-  write_gzipped(folder / "images-idx3-ubyte.gz", images);
-  write_gzipped(folder / "labels-idx1-ubyte.gz", labels);
+  file_set both;
+  both.add(folder / "images-idx3-ubyte.gz", gzipped(images));
+  both.add(folder / "labels-idx1-ubyte.gz", gzipped(labels));
+  both.write();
 }
 
 } // namespace mnist

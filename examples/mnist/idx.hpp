@@ -26,7 +26,7 @@ digit_set read_digits(const std::filesystem::path& folder);
 /// The same from two named files.
 digit_set read_digits(const std::filesystem::path& images, const std::filesystem::path& labels);
 
-/// Writes both files, gzipped, whole or not at all.
+/// Writes both files, gzipped, whole or not at all, and together.
 void write_digits(const std::filesystem::path& folder, const digit_set& digits);
 
 } // namespace mnist

@@ -4,6 +4,8 @@
 
 #include "common.hpp"
 
+#include <limits>
+
 int main(int argc, char** argv) {
   CLI::App app{
       "Completes handwritten digits of which some pixels are known, and writes a picture of the start,\n"
@@ -22,24 +24,33 @@ int main(int argc, char** argv) {
                  "which pixels are known: upper, lower, left or right half, all but a box, or random ones")
       ->capture_default_str()
       ->check(CLI::IsMember({"upper", "lower", "left", "right", "box", "random"}));
-  app.add_option("--box", known.box, "the unknown box: top, left, height, width")->capture_default_str();
-  app.add_option("--share", known.share, "of the pixels that are known, with --known random")
-      ->capture_default_str();
-  app.add_option("--mask", mask,
-                 "PNG of 32 x 32 pixels: white ones are known; where it has transparent "
-                 "parts, those are filled in");
+  examples::add_number(app, "--box", known.box,
+                       examples::whole_numbers{0, std::numeric_limits<std::int64_t>::max()},
+                       "the unknown box: top, left, height, width");
+  examples::add_number(app, "--share", known.share, examples::shares,
+                       "of the pixels that are known, with --known random");
+  examples::add_name(app, "--mask", mask,
+                     "PNG of 32 x 32 pixels: white ones are known; where it has transparent "
+                     "parts, those are filled in");
   add_restore_options(app, a);
   add_model_options(app, a);
   add_steering_options(app, a);
   return mnist::run_with(app, argc, argv, [&] {
+    if (!mask.empty())
+      examples::refuse_given(app, {"--known", "--box", "--share"}, "with --mask: leave one of the two out");
+    if (known.where != "box") examples::refuse_given(app, {"--box"}, "without --known box: pass that, too");
+    if (known.where != "random")
+      examples::refuse_given(app, {"--share"}, "without --known random: pass that, too");
+    check_steering_options(app, a);
     if (!mask.empty()) {
       known.where = "picture";
       const auto read = examples::mask_of(examples::read_png(mask, 2));
       if (read.from_opacity) examples::tell_mask_of_opacity(mask);
       known.mask = read.shades;
     }
-    return mnist::restore(a, mnist::name_of(known), [&](const mnist::chosen_digits& digits) {
+    const auto measure = [&](const mnist::chosen_digits& digits) {
       return mnist::measurement(known, digits.images, a.steering.seed, digits.first);
-    });
+    };
+    return mnist::restore(a, mnist::name_of(known), measure, {{"the mask", mask}});
   });
 }

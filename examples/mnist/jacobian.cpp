@@ -8,6 +8,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace mnist {
 
 namespace pf = pushforward;
@@ -40,6 +42,8 @@ directions directions_at(const digit_model& m, const at::Tensor& image, const di
     throw pf::bad_option("the pixel must lie within " + std::to_string(rows) + " x " +
                          std::to_string(columns));
   if (!(o.quantile > 0.0 && o.quantile <= 1.0)) throw pf::bad_option("the quantile must lie in (0, 1]");
+  for (const double cutoff : o.cutoffs)
+    if (!(cutoff >= 0.0 && cutoff < 1.0)) throw pf::bad_option("each cut-off must lie in [0, 1)");
 
   pf::pass_counts counts;
   const estimator e(pf::model(m.denoiser(), m.path()), counts);
@@ -61,7 +65,9 @@ directions directions_at(const digit_model& m, const at::Tensor& image, const di
                            change,
                            change[0][0][o.row][o.column].item<double>(),
                            change.norm().item<double>(),
-                           at::cosine_similarity(direction.flatten(), push.flatten(), 0).item<double>()};
+                           at::cosine_similarity(direction.flatten(), push.flatten(), 0).item<double>(),
+                           0.0,
+                           0};
   };
   d.tried.push_back(tried("J e", "its " + std::to_string(o.quantile).substr(0, 4) + " quantile", push,
                           push.abs().flatten().quantile(o.quantile).item<double>()));
@@ -73,19 +79,26 @@ directions directions_at(const digit_model& m, const at::Tensor& image, const di
         column_counter{e,
                        [&](std::int64_t done) { tell("dense Jacobian", static_cast<double>(done) / all); }},
         at);
-    tell("least squares with the dense Jacobian", 1.0);
-    const at::Tensor solved = traits::from_elements(
-        image, traits::shape_of(image),
-        pf::dense_algebra<at::Tensor>::least_squares(jacobian.size, jacobian.size, jacobian.values,
-                                                     traits::elements(error), o.cutoff));
-    d.tried.insert(d.tried.begin() + 1,
-                   tried("J^-1 e", "its largest value", solved, solved.abs().max().item<double>()));
     tell("singular values", 1.0);
     const auto n = image.numel();
     at::Tensor matrix = at::empty({n, n}, at::kDouble);
     std::copy(jacobian.values.begin(), jacobian.values.end(), matrix.data_ptr<double>());
     const at::Tensor sigma = at::linalg_svdvals(matrix).contiguous();
     d.singular_values.assign(sigma.const_data_ptr<double>(), sigma.const_data_ptr<double>() + n);
+    for (const double cutoff : o.cutoffs) {
+      tell("least squares with the dense Jacobian", 1.0);
+      const at::Tensor solved = traits::from_elements(
+          image, traits::shape_of(image),
+          pf::dense_algebra<at::Tensor>::least_squares(jacobian.size, jacobian.size, jacobian.values,
+                                                       traits::elements(error), cutoff));
+      auto t = tried("J^-1 e", "its largest value", solved, solved.abs().max().item<double>());
+      t.cutoff = cutoff;
+      t.kept = static_cast<std::size_t>(
+          std::count_if(d.singular_values.begin(), d.singular_values.end(),
+                        [&](double s) { return s > cutoff * d.singular_values.front(); }));
+      d.tried.insert(d.tried.end() - 1, std::move(t));
+    }
+    d.completed = true;
   } catch (const examples::stopped_early&) {
   }
   d.passes = counts.forward;

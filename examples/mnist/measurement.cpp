@@ -51,8 +51,8 @@ at::Tensor mask_of(const known_pixels& known, const at::Tensor& truth, std::uint
     mask.slice(3, w / 2).fill_(1.0);
   else if (known.where == "box") {
     const auto [top, left, height, width] = known.box;
-    if (top < 0 || left < 0 || height < 1 || width < 1 || top + height > h || left + width > w)
-      throw bad_option("the box must lie within " + std::to_string(h) + " x " + std::to_string(w) +
+    if (top < 0 || left < 0 || height < 1 || width < 1 || height > h - top || width > w - left)
+      throw bad_option("--box: the box must lie within " + std::to_string(h) + " x " + std::to_string(w) +
                        " pixels and hold at least one");
     mask.fill_(1.0).slice(2, top, top + height).slice(3, left, left + width).fill_(0.0);
   } else if (known.where == "random") {

@@ -29,9 +29,13 @@ def read_rows(paths):
     sums = {}
     real = []
     for path in paths:
-        for line in pathlib.Path(path).read_text().splitlines():
-            row = json.loads(line)
-            if row["role"] == "real":
+        for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+            try:
+                row = json.loads(line)
+                role = row["role"]
+            except (ValueError, LookupError, TypeError):
+                sys.exit(f"{path}, line {number}: is no row of pushforward_mnist_evaluate")
+            if role == "real":
                 real.append(row)
                 continue
             key = (row["role"], json.dumps(row["settings"], sort_keys=True))
@@ -191,6 +195,17 @@ def figure(folder, name):
             f'Constraint RMSE {rmse:.3f}; the judge reads {kept} of {n} right.</figcaption></figure>')
 
 
+def kept(folder):
+    """What the cut-offs of J^-1 e keep, in words."""
+    run = restored(folder, "directions")
+    if run is None:
+        return ""
+    words_of = {1: ", so that it is of rank one: the same picture for an error at any pixel, but for its size and sign"}
+    return "".join(f" J<sup>-1</sup> e with a cut-off of {d['cutoff']:g} keeps {d['singular_values_kept']} of the "
+                   f"{len(run['singular_values'])} singular values{words_of.get(d['singular_values_kept'], '')}."
+                   for d in run["directions"] if "cutoff" in d)
+
+
 def page(folder, out):
     folder = pathlib.Path(folder)
     rows, real = read_rows([folder / "rows.jsonl"])
@@ -238,7 +253,7 @@ def page(folder, out):
     for name, title, text in (
             ("directions", "Three directions for one error",
              "At one noisy digit, an error at one pixel becomes a direction in the noisy picture in three ways. A good direction "
-             "changes that pixel of the estimate and leaves a digit behind."),
+             "changes that pixel of the estimate and leaves a digit behind." + kept(folder)),
             ("spectrum", "The spectrum of the Jacobian",
              "For an exact denoiser J is symmetric, and J e and J<sup>T</sup> e are the same. The skew part shows how far a trained "
              "network is from that.")):

@@ -4,6 +4,8 @@
 #include "data.hpp"
 #include "trace.hpp"
 
+#include <common/outputs.hpp>
+
 #include <ATen/core/Tensor.h>
 
 #include <iomanip>
@@ -12,11 +14,6 @@
 namespace mnist {
 
 namespace {
-
-/// "out" for "out.png" and "out".
-std::filesystem::path without_extension(std::filesystem::path path) {
-  return path.extension() == ".png" || path.extension() == ".json" ? path.replace_extension() : path;
-}
 
 double mean(const std::vector<double>& values) {
   double sum = 0.0;
@@ -27,14 +24,16 @@ double mean(const std::vector<double>& values) {
 } // namespace
 
 void add_restore_options(CLI::App& app, arguments& a) {
-  app.add_option("--batch", a.batch, "digits at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10000))
-      ->group("Model and digits");
-  app.add_option("--out", a.out, "writes this name with .png and .json")->capture_default_str();
+  examples::add_number(app, "--batch", a.batch, batch_sizes, "digits at once")->group("Model and digits");
+  examples::add_output_option(app, a.out, "writes this name with .png and .json", {".png", ".json"});
 }
 
-int restore(const arguments& a, const std::string& task, const measuring& measure) {
+int restore(const arguments& a, const std::string& task, const measuring& measure,
+            const std::vector<input_file>& inputs) {
+  const auto picture_path = with_ending(a.out, ".png"), trace_path = with_ending(a.out, ".json");
+  auto all_inputs = inputs_of(a);
+  all_inputs.insert(all_inputs.end(), inputs.begin(), inputs.end());
+  require_writable({picture_path, trace_path}, all_inputs);
   const auto digits = choose_digits(a.data, a.first, a.batch);
   const auto known = measure(digits);
   const digit_model model(a.model, a.weights);
@@ -54,12 +53,10 @@ int restore(const arguments& a, const std::string& task, const measuring& measur
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < a.batch; ++i)
     rows.push_back(row_of({result.start, known.shown(), result.digits, digits.images}, i));
-  const auto out = without_extension(a.out);
-  const auto named = [&](const std::string& extension) {
-    return std::filesystem::path(out.string() + extension);
-  };
-  write_png(named(".png"), sheet(rows, 128));
-  write_text(named(".json"), trace(task, model, options, result, scores, digits).dump(1) + "\n");
+  file_set files;
+  files.add(picture_path, png_bytes(sheet(rows, 128)));
+  files.add(trace_path, trace(task, model, options, result, scores, digits).dump(1) + "\n");
+  files.write();
 
   const auto n = static_cast<double>(a.batch);
   const auto& passes = result.run.passes;
@@ -75,8 +72,8 @@ int restore(const arguments& a, const std::string& task, const measuring& measur
   } else {
     std::cout << "the judge reads a " << scores.read.front() << '\n';
   }
-  std::cout << "wrote " << named(".png").string() << " (from left to right: start, known, result, truth) and "
-            << named(".json").string() << '\n';
+  std::cout << "wrote " << picture_path.string() << " (from left to right: start, known, result, truth) and "
+            << trace_path.string() << '\n';
   if (result.run.reason == pushforward::ending::completed) return 0;
   std::cout << "stopped at step " << result.run.steps << " of " << options.sampling.steps << '\n';
   return interrupted_status;

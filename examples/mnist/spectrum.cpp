@@ -4,6 +4,8 @@
 #include "choose.hpp"
 #include "jacobian.hpp"
 
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 #include <common/spectrum.hpp>
 
 #include <algorithm>
@@ -11,7 +13,7 @@
 int main(int argc, char** argv) {
   CLI::App app{
       "Eigenvalues of largest magnitude of J = d x0 / d x_t, J^T, and the symmetric and the skew part of\n"
-      "J, at several times, by Arnoldi's iteration. Writes a plot (SVG) and all eigenvalues (JSON).",
+      "J, at several times, by Arnoldi's iteration. Writes a plot (SVG, PNG) and all eigenvalues (JSON).",
       "pushforward_mnist_spectrum"};
   app.footer("Examples:\n"
              "  pushforward_mnist_spectrum\n"
@@ -22,10 +24,15 @@ int main(int argc, char** argv) {
   std::vector<double> times;
   std::size_t krylov = 10;
   add_model_options(app, a);
-  app.add_option("--times", times, "times t; sigma for the flow model [ten from 50 to 950, or 0.05 to 0.95]");
-  app.add_option("--krylov", krylov, "Arnoldi steps")->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("--out", a.out, "writes this name with .svg and .json")->capture_default_str();
+  examples::add_number(app, "--times", times, examples::not_negative,
+                       "times t; sigma for the flow model [ten from 50 to 950, or 0.05 to 0.95]")
+      ->default_str("");
+  examples::add_number(app, "--krylov", krylov, examples::whole_numbers{1, 1000}, "Arnoldi steps");
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"});
   return mnist::run_with(app, argc, argv, [&] {
+    examples::require_fonts();
+    examples::require_writable(examples::spectra_files(a.out), inputs_of(a));
     const mnist::digit_model model(a.model, a.weights);
     const auto digits = mnist::choose_digits(a.data, a.first, 1);
     if (times.empty())

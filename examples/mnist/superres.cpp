@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   add_model_options(app, a);
   add_steering_options(app, a);
   return mnist::run_with(app, argc, argv, [&] {
+    check_steering_options(app, a);
     return mnist::restore(a, mnist::name_of(low), [&](const mnist::chosen_digits& digits) {
       return mnist::measurement(low, digits.images);
     });

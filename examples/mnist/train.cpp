@@ -6,7 +6,11 @@
 #include "samples.hpp"
 #include "weights.hpp"
 
+#include <common/command_line.hpp>
+#include <common/outputs.hpp>
+
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -14,10 +18,10 @@
 #include <torch/serialize.h>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <iostream>
 #include <numbers>
 #include <sstream>
@@ -28,6 +32,8 @@ namespace {
 namespace fs = std::filesystem;
 using pushforward::bad_file;
 using pushforward::bad_option;
+using pushforward::safetensors::is_there;
+using pushforward::safetensors::regular_file;
 
 struct options {
   std::string task;
@@ -70,12 +76,18 @@ struct networks {
   }
 };
 
+fs::path checkpoint_of(const fs::path& folder, const std::string& task) { return folder / (task + ".ckpt"); }
+fs::path log_of(const fs::path& folder, const std::string& task) { return folder / (task + ".jsonl"); }
+fs::path weights_of(const fs::path& folder, const std::string& task) {
+  return folder / (task + ".safetensors");
+}
+
 torch::serialize::InputArchive open_checkpoint(const fs::path& path) {
-  if (!fs::is_regular_file(path))
-    throw bad_file(path.string() + ": there is no such checkpoint; train it first");
+  if (!is_there(path)) throw bad_file(path.string() + ": there is no such checkpoint; train it first");
+  const std::string bytes = regular_file(path).read(std::uint64_t{1} << 30);
   torch::serialize::InputArchive archive;
   try {
-    archive.load_from(path.string());
+    archive.load_from(bytes.data(), bytes.size());
   } catch (const c10::Error&) {
     throw bad_file(path.string() + ": is not a readable checkpoint; remove it to start anew");
   }
@@ -116,7 +128,7 @@ at::Tensor warped(const at::Tensor& x) {
 /// One training run: everything a checkpoint holds, and one step of it.
 class training {
 public:
-  explicit training(const options& o) : options_{o}, checkpoint_{o.folder / (o.task + ".ckpt")} {
+  explicit training(const options& o) : options_{o}, checkpoint_{checkpoint_of(o.folder, o.task)} {
     at::globalContext().setFlushDenormal(true);
     at::manual_seed(1);
     const auto set = mnist::to_tensors(mnist::read_digits(o.data));
@@ -143,7 +155,7 @@ public:
     optimizer_ = std::make_unique<torch::optim::AdamW>(
         trained_,
         torch::optim::AdamWOptions(o.rate).betas({0.9, 0.99}).weight_decay(o.task == "judge" ? 1e-2 : 1e-4));
-    if (fs::exists(checkpoint_)) resume();
+    if (is_there(checkpoint_)) resume();
   }
 
   std::int64_t step() const { return step_; }
@@ -229,7 +241,9 @@ public:
     archive.write("optimizer", optimizer);
     archive.write("step", at::tensor(step_));
     archive.write("rng", generator().get_state());
-    mnist::write_whole(checkpoint_, [&](const fs::path& temporary) { archive.save_to(temporary.string()); });
+    std::ostringstream bytes;
+    archive.save_to(bytes);
+    mnist::write_text(checkpoint_, bytes.str());
   }
 
 private:
@@ -346,9 +360,24 @@ at::Tensor samples_of(const std::string& task, const networks& n) {
 
 bool generates(const std::string& task) { return task != "judge" && task != "vae"; }
 
+bool has_sheet(const options& o) { return !o.no_sheet && o.task != "judge"; }
+
+/// What `train` writes.
+std::vector<fs::path> files_of(const options& o) {
+  std::vector<fs::path> files{checkpoint_of(o.folder, o.task), log_of(o.folder, o.task)};
+  if (has_sheet(o)) files.push_back(o.folder / (o.task + ".png"));
+  return files;
+}
+
+/// Tries whether `train` could write, and that it overwrites nothing that it reads.
+void require_files(const options& o) {
+  auto inputs = mnist::digit_files(o.data);
+  inputs.push_back({"the checkpoint to start from", o.start_from});
+  mnist::require_writable(files_of(o), inputs, "--folder");
+}
+
 int train(const options& o) {
-  if (o.steps < 1 || o.batch < 1 || o.every < 1 || !(o.rate > 0.0))
-    throw bad_option("--steps, --batch, --every and --rate must be positive");
+  require_files(o);
   training run(o);
   std::cerr << o.task << ": " << run.parameters() << " parameters, from step " << run.step() << " of "
             << o.steps << '\n';
@@ -362,7 +391,7 @@ int train(const options& o) {
     line << "{\"step\": " << run.step() << ", \"loss\": " << mean << ", \"held_out\": " << run.validate()
          << ", \"seconds\": " << seconds << "}";
     run.save();
-    std::ofstream(o.folder / (o.task + ".jsonl"), std::ios::app) << line.str() << '\n';
+    mnist::append_line(log_of(o.folder, o.task), line.str());
     bar.line(o.task + " " + line.str());
   };
   while (run.step() < o.steps && !mnist::interrupted()) {
@@ -386,21 +415,31 @@ int train(const options& o) {
   else
     run.save();
   run.use_averages();
-  if (o.no_sheet) return 0;
+  if (!has_sheet(o)) return 0;
   const auto picture = o.folder / (o.task + ".png");
   if (generates(o.task))
     mnist::write_png(picture, mnist::square_sheet(samples_of(o.task, run.trained())));
-  else if (o.task == "vae")
+  else
     mnist::write_png(
         picture, mnist::reconstruction_sheet(run.trained().autoencoder, run.held_images().slice(0, 0, 64)));
   return 0;
 }
 
-/// The averaged weights of a training, with what they are.
-void export_weights(const std::string& task, const fs::path& folder, const fs::path& to, bool half = true) {
+/// The last line of a training's log that is whole; empty where there is none.
+std::string last_line(const fs::path& log) {
+  if (!is_there(log)) return {};
+  std::istringstream lines(regular_file(log).read(std::uint64_t{1} << 26));
+  std::string last;
+  for (std::string line; std::getline(lines, line);)
+    if (nlohmann::json::accept(line)) last = line;
+  return last;
+}
+
+/// The averaged weights of a training as a file, with what they are.
+std::string weights_file(const std::string& task, const fs::path& folder, bool half) {
   networks n(task);
   auto& weights = n.of(task);
-  read_averages(folder / (task + ".ckpt"), weights);
+  read_averages(checkpoint_of(folder, task), weights);
   const std::map<std::string, std::string> architectures{
       {"judge", "classifier, 1 x 32 x 32 -> 10 logits"},
       {"ddpm", "unet, 1 x 32 x 32, patch 2, widths 48 96 120"},
@@ -417,18 +456,39 @@ void export_weights(const std::string& task, const fs::path& folder, const fs::p
     facts["prediction"] = "flow";
     facts["path"] = "rectified flow, time 1000 sigma";
   }
-  std::ifstream log(folder / (task + ".jsonl"));
-  for (std::string line; std::getline(log, line);) facts["training"] = line;
-  mnist::write_weights(to / (task + ".safetensors"), weights, facts, half);
-  std::cerr << "wrote " << (to / (task + ".safetensors")).string() << '\n';
+  if (const auto line = last_line(log_of(folder, task)); !line.empty()) facts["training"] = line;
+  return mnist::serialize_weights(weights, facts, half);
 }
 
-/// One exported network: a sheet of what it makes, and a line of what the judge says of it.
+/// The averaged weights of trainings, with what they are.
+void export_weights(const std::vector<std::string>& tasks, const fs::path& folder, const fs::path& to,
+                    bool half = true) {
+  mnist::file_set files;
+  for (const auto& task : tasks) files.add(weights_of(to, task), weights_file(task, folder, half));
+  files.write();
+  for (const auto& path : files.paths()) std::cerr << "wrote " << path.string() << '\n';
+}
+
+/// Tries whether `export_weights` could write.
+void require_exports(const std::vector<std::string>& tasks, const fs::path& folder, const fs::path& to) {
+  std::vector<fs::path> outputs;
+  std::vector<mnist::input_file> inputs;
+  for (const auto& task : tasks) {
+    outputs.push_back(weights_of(to, task));
+    inputs.push_back({"a checkpoint", checkpoint_of(folder, task)});
+    inputs.push_back({"a log", log_of(folder, task)});
+  }
+  mnist::require_writable(outputs, inputs);
+}
+
+fs::path sheet_of(const fs::path& to, const std::string& task) { return to / ("samples_" + task + ".png"); }
+
+/// One exported network: a sheet of what it makes, for `files`, and a line of what the judge says of it.
 void show_weights(const std::string& task, const fs::path& weights, const mnist::digits& held_out,
-                  const fs::path& to) {
+                  const fs::path& to, mnist::file_set& files) {
   const c10::NoGradGuard no_grad;
   networks n(task);
-  mnist::read_weights(weights / (task + ".safetensors"), n.of(task));
+  mnist::read_weights(weights_of(weights, task), n.of(task));
   if (task != "judge") mnist::read_weights(weights / "judge.safetensors", n.judge.weights());
   if (task == "latent_ddpm") mnist::read_weights(weights / "vae.safetensors", n.autoencoder.weights());
 
@@ -440,19 +500,19 @@ void show_weights(const std::string& task, const fs::path& weights, const mnist:
     return count(at::argmax(n.judge(digits), 1).eq(held_out.labels));
   };
   const auto& images = held_out.images;
-  const auto picture = to / ("samples_" + task + ".png");
   std::cout << task << ": ";
   if (task == "judge") {
     std::cout << "right on " << right_on(images) << " and over 0.9 sure of " << sure_of(images) << " of "
               << images.size(0) << " held-out digits\n";
   } else if (task == "vae") {
     const at::Tensor back = n.autoencoder.decode(n.autoencoder.encode(images));
-    mnist::write_png(picture, mnist::reconstruction_sheet(n.autoencoder, images.slice(0, 0, 64)));
+    files.add(sheet_of(to, task),
+              mnist::png_bytes(mnist::reconstruction_sheet(n.autoencoder, images.slice(0, 0, 64))));
     std::cout << "mean squared error of held-out digits " << (back - images).square().mean().item<double>()
               << "; the judge is right on " << right_on(back) << " of " << images.size(0) << " decoded\n";
   } else {
     const at::Tensor samples = samples_of(task, n);
-    mnist::write_png(picture, mnist::square_sheet(samples));
+    files.add(sheet_of(to, task), mnist::png_bytes(mnist::square_sheet(samples)));
     const at::Tensor digit = at::argmax(n.judge(samples), 1);
     std::cout << "the judge is over 0.9 sure of " << sure_of(samples) << " of " << samples.size(0)
               << " samples; of each digit 0 to 9:";
@@ -470,44 +530,46 @@ int main(int argc, char** argv) {
   app.footer("Example: pushforward_mnist_train all --data mnist/ --out weights/\n"
              "         pushforward_mnist_train ddpm --data mnist/ --steps 20000");
   app.require_subcommand(1);
+  using namespace examples;
+  const whole_numbers counts{1, 1'000'000'000};
   const std::vector<std::string> tasks{"judge", "ddpm", "vae", "latent_ddpm", "flow"};
   fs::path data, folder = "train", out = "weights";
   std::map<std::string, options> given;
   for (const auto& task : tasks) {
     auto& o = given[task] = defaults_of(task);
     auto* sub = app.add_subcommand(task, "train one network");
-    sub->add_option("--data", data, "folder with MNIST's IDX files")->required();
-    sub->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
-    sub->add_option("--steps", o.steps, "optimisation steps")->capture_default_str();
-    sub->add_option("--batch", o.batch, "digits a step")->capture_default_str();
-    sub->add_option("--rate", o.rate, "highest learning rate")->capture_default_str();
-    sub->add_option("--every", o.every, "steps between checkpoints")->capture_default_str();
-    sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
-    sub->add_option("--start-from", o.start_from,
-                    task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
-                                          : "checkpoint whose averaged weights to start from");
+    add_name(*sub, "--data", data, "folder with MNIST's IDX files")->required();
+    add_name(*sub, "--folder", folder, "checkpoints and losses")->capture_default_str();
+    add_number(*sub, "--steps", o.steps, counts, "optimisation steps");
+    add_number(*sub, "--batch", o.batch, whole_numbers{1, 10'000}, "digits a step");
+    add_number(*sub, "--rate", o.rate, positive, "highest learning rate");
+    add_number(*sub, "--every", o.every, counts, "steps between checkpoints");
+    if (task != "judge") sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
+    add_name(*sub, "--start-from", o.start_from,
+             task == "latent_ddpm" ? "checkpoint of the VAE (default: vae.ckpt in the folder)"
+                                   : "checkpoint whose averaged weights to start from");
   }
   auto* all = app.add_subcommand(
       "all", "train all five, and export them: the shipped weights, but for ddpm's second run, which "
              "docs/training.md gives");
-  all->add_option("--data", data, "folder with MNIST's IDX files")->required();
-  all->add_option("--folder", folder, "checkpoints and losses")->capture_default_str();
-  all->add_option("--out", out, "where the weights go")->capture_default_str();
+  add_name(*all, "--data", data, "folder with MNIST's IDX files")->required();
+  add_name(*all, "--folder", folder, "checkpoints and losses")->capture_default_str();
+  examples::add_output_folder_option(*all, "--out", out, "where the weights go");
   auto* exported =
       app.add_subcommand("export", "write the averaged weights of checkpoints as float16 safetensors");
   std::vector<std::string> which = tasks;
   exported->add_option("tasks", which, "which ones (default: all)");
-  exported->add_option("--folder", folder, "checkpoints")->capture_default_str();
-  exported->add_option("--out", out, "where the weights go")->capture_default_str();
+  add_name(*exported, "--folder", folder, "checkpoints")->capture_default_str();
+  examples::add_output_folder_option(*exported, "--out", out, "where the weights go");
   bool full = false;
   exported->add_flag("--float32", full, "as they were trained, not rounded to float16");
   auto* shown =
       app.add_subcommand("samples", "draw what exported weights make, and have the judge look at it");
   fs::path weights = "weights", pictures = ".";
   shown->add_option("tasks", which, "which ones (default: all)");
-  shown->add_option("--weights", weights, "folder with the exported weights")->capture_default_str();
-  shown->add_option("--data", data, "folder with MNIST's IDX files")->required();
-  shown->add_option("--out", pictures, "where samples_*.png go")->capture_default_str();
+  add_name(*shown, "--weights", weights, "folder with the exported weights")->capture_default_str();
+  add_name(*shown, "--data", data, "folder with MNIST's IDX files")->required();
+  examples::add_output_folder_option(*shown, "--out", pictures, "where samples_*.png go");
   app.failure_message([](const CLI::App*, const CLI::Error& e) {
     return std::string("pushforward_mnist_train: ") + e.what() + " (--help lists the options)\n";
   });
@@ -525,10 +587,18 @@ int main(int argc, char** argv) {
     };
     std::for_each(which.begin(), which.end(), known);
     if (shown->parsed()) {
+      std::vector<fs::path> sheets;
+      for (const auto& task : which)
+        if (task != "judge") sheets.push_back(sheet_of(pictures, task));
+      auto inputs = mnist::digit_files(data);
+      for (auto& file : mnist::weight_files(weights)) inputs.push_back(std::move(file));
+      mnist::require_writable(sheets, inputs);
       auto set = mnist::to_tensors(mnist::read_digits(data));
       const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
       set = {set.images.slice(0, first), set.labels.slice(0, first)};
-      for (const auto& task : which) show_weights(task, weights, set, pictures);
+      mnist::file_set files;
+      for (const auto& task : which) show_weights(task, weights, set, pictures, files);
+      files.write();
       return 0;
     }
     mnist::catch_interrupts();
@@ -536,20 +606,23 @@ int main(int argc, char** argv) {
       options o = given[task];
       o.data = data;
       o.folder = folder;
-      if (o.start_from.empty() && task == "latent_ddpm") o.start_from = folder / "vae.ckpt";
+      if (o.start_from.empty() && task == "latent_ddpm") o.start_from = checkpoint_of(folder, "vae");
       return o;
     };
     if (exported->parsed()) {
-      for (const auto& task : which) export_weights(task, folder, out, !full);
+      require_exports(which, folder, out);
+      export_weights(which, folder, out, !full);
       return 0;
     }
     if (all->parsed()) {
-      for (const auto& task : tasks) {
-        options o = with_folders(task);
-        if (task == "flow") o.start_from = folder / "ddpm.ckpt";
+      std::vector<options> runs;
+      for (const auto& task : tasks) runs.push_back(with_folders(task));
+      runs.back().start_from = checkpoint_of(folder, "ddpm"); // flow's
+      for (const auto& o : runs) require_files(o);
+      require_exports(tasks, folder, out);
+      for (const auto& o : runs)
         if (const int status = train(o); status != 0) return status;
-      }
-      for (const auto& task : tasks) export_weights(task, folder, out);
+      export_weights(tasks, folder, out);
       return 0;
     }
     return train(with_folders(app.get_subcommands().front()->get_name()));

@@ -1,13 +1,15 @@
 #include "weights.hpp"
 
 #include <pushforward/libtorch/safetensors.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <zlib.h>
+
 #include <cmath>
 #include <sstream>
-#include <system_error>
 
 namespace mnist {
 
@@ -35,15 +37,30 @@ void read_weights(const std::filesystem::path& path, parameters& weights) {
   }
 }
 
-void write_weights(const std::filesystem::path& path, const parameters& weights,
-                   const std::map<std::string, std::string>& metadata, bool half) {
+std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
+                              bool half) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [name, value] : weights.all())
     tensors.emplace_back(name, half ? value.detach().to(at::kHalf) : value.detach());
-  std::error_code fault;
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), fault);
-  if (fault) throw bad_file(path.parent_path().string() + ": cannot be made (" + fault.message() + ")");
-  pushforward::libtorch::write_tensors(path, tensors, metadata);
+  return pushforward::libtorch::serialize_tensors(tensors, metadata);
+}
+
+std::vector<input_file> weight_files(const std::filesystem::path& folder) {
+  std::vector<input_file> files;
+  for (const char* name : {"ddpm", "flow", "latent_ddpm", "vae", "judge"})
+    files.push_back({"the weights", folder / (std::string(name) + ".safetensors")});
+  return files;
+}
+
+std::string checksum(const std::vector<std::filesystem::path>& files) {
+  uLong crc = 0;
+  for (const auto& path : files) {
+    const std::string bytes = pushforward::safetensors::regular_file(path).read(std::uint64_t{1} << 30);
+    crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+  }
+  std::ostringstream text;
+  text << std::hex << crc;
+  return text.str();
 }
 
 } // namespace mnist

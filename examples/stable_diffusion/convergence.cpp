@@ -10,6 +10,8 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 #include <common/report.hpp>
 #include <common/usage.hpp>
 
@@ -122,9 +124,10 @@ public:
     std::fflush(stdout);
   }
 
-  /// OUT.svg, OUT.json and OUT.html.
+  /// OUT.svg, OUT.png, OUT.json and OUT.html.
   void write(const at::Tensor& image) const {
-    const auto named = [&](const char* end) { return std::filesystem::path(a_.run.out.string() + end); };
+    const auto named = [&](const char* end) { return examples::with_ending(a_.run.out, end); };
+    examples::file_set files;
     const std::string plot = examples::curve_plot("Step-size rules of inexact Newton",
                                                   "inner iteration; the last value is the result's",
                                                   "constraint RMSE in latents", curves(), true);
@@ -138,14 +141,14 @@ public:
                       {"costs", passes_of(r.passes)},
                       {"seconds", r.seconds}});
     const json settings = settings_of_all();
-    examples::write_text(named(".json"), json{{"model", m_.facts()},
-                                              {"settings", settings},
-                                              {"completed", !examples::interrupted()},
-                                              {"residual", "constraint RMSE in latents"},
-                                              {"runs", runs}}
-                                                 .dump(1, ' ', false, json::error_handler_t::replace) +
-                                             "\n");
-    examples::write_text(named(".svg"), plot);
+    files.add(named(".json"), json{{"model", m_.facts()},
+                                   {"settings", settings},
+                                   {"completed", !examples::interrupted()},
+                                   {"residual", "constraint RMSE in latents"},
+                                   {"runs", runs}}
+                                      .dump(1, ' ', false, json::error_handler_t::replace) +
+                                  "\n");
+    examples::add_drawing(files, a_.run.out, plot);
 
     examples::report page;
     page.title = "Convergence of step-size rules";
@@ -165,9 +168,10 @@ public:
     page.settings = rows_of(settings);
     for (auto& row : rows_of(m_.facts())) page.settings.push_back(std::move(row));
     if (examples::interrupted()) page.note = "stopped by the user";
-    examples::write_text(named(".html"), examples::html_of(page));
-    std::cout << "wrote " << named(".svg").string() << ' ' << named(".json").string() << ' '
-              << named(".html").string() << '\n';
+    files.add(named(".html"), examples::html_of(page));
+    files.write();
+    std::cout << "wrote " << named(".svg").string() << ' ' << named(".png").string() << ' '
+              << named(".json").string() << ' ' << named(".html").string() << '\n';
   }
 
 private:
@@ -230,7 +234,7 @@ private:
   }
 
   json settings_of_all() const {
-    return {{"picture", a_.picture.picture.filename().string()},
+    return {{"picture", examples::name_of(a_.picture.picture)},
             {"width", target_.size(3) * m_.scale()},
             {"height", target_.size(2) * m_.scale()},
             {"known", a_.known},
@@ -251,7 +255,12 @@ private:
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
   infinity_norm{constant_rate(a.run.update.lr)}.check();
+  auto inputs = files_of(a.model);
+  inputs.push_back({"the picture", a.picture.picture});
+  const auto named = [&](const char* end) { return examples::with_ending(a.run.out, end); };
+  examples::require_writable({named(".json"), named(".svg"), named(".png"), named(".html")}, inputs);
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
@@ -275,7 +284,7 @@ int main(int argc, char** argv) {
       "or 2.x model:\n"
       "the infinity norm beside \u03bb = c/\u03bc\u00b2, \u03bc the largest magnitude of an eigenvalue "
       "of J at each time step\n"
-      "(Arnoldi). Writes the error curves (SVG), a report (HTML) and the numbers (JSON).",
+      "(Arnoldi). Writes the error curves (SVG, PNG), a report (HTML) and the numbers (JSON).",
       "pushforward_convergence"};
   app.footer("Examples:\n"
              "  pushforward_convergence --model stable-diffusion-v1-5 --width 512 --height 512 photo.jpg\n"
@@ -292,29 +301,25 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember({"left", "right", "upper", "lower"}))
       ->group(group);
-  app.add_option("--c", a.c, "of \u03bb = c/\u03bc\u00b2, one run each")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
+  using namespace examples;
+  add_number(app, "--c", a.c, positive, "of \u03bb = c/\u03bc\u00b2, one run each")->group(group);
+  add_number(app, "--lr", a.run.update.lr, positive, "rate of the infinity norm")->group(group);
+  add_number(app, "--krylov", a.krylov, whole_numbers{1, 1000}, "Arnoldi steps for \u03bc")->group(group);
+  add_number(app, "--K", a.run.update.iterations, iteration_counts, "inner iterations a time step")
       ->group(group);
-  app.add_option("--lr", a.run.update.lr, "rate of the infinity norm")->capture_default_str()->group(group);
-  app.add_option("--krylov", a.krylov, "Arnoldi steps for \u03bc")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
+  add_number(app, "--probe", a.run.update.probe, not_negative, "of the forward differences; 0: automatic")
       ->group(group);
-  app.add_option("--K", a.run.update.iterations, "inner iterations a time step")
-      ->capture_default_str()
+  add_number(app, "--steps", a.run.steps, step_counts, "time steps")->group(group);
+  add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(group);
-  app.add_option("--probe", a.run.update.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--steps", a.run.steps, "time steps")->capture_default_str()->group(group);
-  app.add_option("--eta", a.run.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
-      ->group(group);
-  app.add_option("--seed", a.run.seed, "of all noise")->capture_default_str()->group(group);
-  app.add_option("--out", a.run.out, "writes this name with .svg, .json and .html")
-      ->capture_default_str()
+  add_number(app, "--seed", a.run.seed, any_seed, "of all noise")->group(group);
+  examples::add_output_option(app, a.run.out, "writes this name with .svg, .png, .json and .html",
+                              {".svg", ".png", ".json", ".html"})
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_eta(app, a.run);
+    return run(a);
+  });
 }

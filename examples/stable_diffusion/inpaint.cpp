@@ -40,6 +40,7 @@ json rms_of(const at::Tensor& images, const at::Tensor& image, const at::Tensor&
 }
 
 int inpaint(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}, {"the mask", a.mask.picture}});
   // all of the picture's own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
@@ -66,7 +67,7 @@ int inpaint(const arguments& a) {
   t.guess = target.expand_as(t.like).contiguous();
   t.constraint = [c = masked<at::Tensor>(t.guess, known.to(t.like.device()).expand_as(t.like).contiguous())](
                      const at::Tensor& z, pass_counts&) { return c(z); };
-  t.settings = {{"picture", a.picture.picture.filename().string()},
+  t.settings = {{"picture", examples::name_of(a.picture.picture)},
                 {"width", image.size(3)},
                 {"height", image.size(2)},
                 {"soft_mask", a.mask.soft},
@@ -134,23 +135,21 @@ int main(int argc, char** argv) {
   app.add_option("--known", a.mask.known, "in place of a mask, the half that is known")
       ->check(CLI::IsMember({"left", "right", "upper", "lower"}))
       ->group(group);
-  auto* box =
-      app.add_option("--box", a.mask.box, "in place of a mask, what to fill in: top, left, height, width")
-          ->group(group);
+  auto* box = examples::add_number(app, "--box", a.mask.box, examples::whole_numbers{0, 8192},
+                                   "in place of a mask, what to fill in: top, left, height, width")
+                  ->default_str("")
+                  ->group(group);
   app.add_flag("--soft-mask", a.mask.soft,
                "of the mask: grey is a weight, of the constraint and of pasting; else it is white or black, "
                "whichever is nearer")
       ->group(group);
-  auto* no_paste =
-      app.add_flag("--no-paste", "the result is the decoder's picture throughout; else the known pixels are "
-                                 "put back into it")
-          ->group(group);
-  app.add_flag("--paste", "puts the known pixels back into the result, as is done anyway")
-      ->excludes(no_paste)
-      ->group(group);
-  app.add_option("--feather", a.feather, "pixels over which pasted ones fade at the edge of the unknown part")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 512))
+  const std::string no_pasting =
+      "the result is the decoder's picture throughout; else the known pixels are put back into it";
+  const std::string pasting = "puts the known pixels back into the result, as is done anyway";
+  auto* no_paste = app.add_flag("--no-paste", no_pasting)->group(group);
+  app.add_flag("--paste", pasting)->excludes(no_paste)->group(group);
+  examples::add_number(app, "--feather", a.feather, examples::whole_numbers{0, 512},
+                       "pixels over which pasted ones fade at the edge of the unknown part")
       ->group(group);
   add_model_options(app, a.model);
   add_run_options(app, a.run);
@@ -159,6 +158,11 @@ int main(int argc, char** argv) {
     a.paste = no_paste->count() == 0;
     check(app, a);
     a.run.set_rates(app, 0.5, 0.1);
+    if (a.run.update.policy == examples::policy_kind::vae_newton)
+      throw bad_option("--policy vae_newton is for errors of pixels, and those here are of latents: take "
+                       "inexact_newton");
+    check_model_options(app, a.model);
+    check_run_options(app, a.run);
     return inpaint(a);
   });
 }

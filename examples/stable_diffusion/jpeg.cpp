@@ -4,6 +4,7 @@
 #include <common/orientation.hpp>
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <algorithm>
 #include <array>
@@ -12,8 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +51,7 @@ struct decompressor {
   bool bad_profile = false; ///< the parts of an ICC profile do not make one
   bool too_many_scans = false;
   std::array<bool, MAX_COMPONENTS> scanned{}; ///< components that were in a scan
-  const std::vector<char>* source = nullptr;
+  const std::string* source = nullptr;
   picture* target = nullptr;
   JOCTET* profile = nullptr;
   unsigned profile_size = 0;
@@ -158,12 +157,7 @@ void convert(decompressor& d, picture& p, const std::string& name) {
 picture read_jpeg(const std::filesystem::path& path, std::size_t channels,
                   const examples::picture_limits& limits) {
   const std::string name = path.string();
-  std::error_code none;
-  if (std::filesystem::file_size(path, none) > largest_file && !none)
-    throw bad_file(name + ": is larger than any JPEG of a picture that can be read");
-  std::ifstream in(path, std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
-  if (!in && bytes.empty()) throw bad_file(name + ": cannot be read");
+  const std::string bytes = pushforward::safetensors::regular_file(path).read(largest_file);
 
   decompressor d;
   d.source = &bytes;

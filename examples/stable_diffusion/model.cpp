@@ -11,6 +11,7 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -58,15 +59,15 @@ std::string megabytes(double bytes) {
   return std::to_string(static_cast<long long>(std::max(bytes, 0.0) / 1e6 + 0.5)) + " MB";
 }
 
-/// Throws where the tensors of the files do not fit into the memory that is free, as `type`.
-void require_room(const std::vector<fs::path>& files, const std::string& prefix,
-                  const models::placement& where, const std::string& what) {
+/// Throws where the tensors of a part do not fit into the memory that is free, as `type`.
+void require_room(const models::checkpoint_part& part, const models::placement& where,
+                  const std::string& what) {
   if (where.device != at::kCPU) return;
   double bytes = 0.0;
-  for (const auto& path : files) {
+  for (const auto& path : part.files) {
     const pushforward::safetensors::file file(path);
     for (const auto& [name, tensor] : file.tensors())
-      if (name.compare(0, prefix.size(), prefix) == 0)
+      if (name.starts_with(part.prefix))
         bytes += 8.0 * static_cast<double>(tensor.bytes.size()) /
                  static_cast<double>(pushforward::safetensors::bits_of(tensor.type)) *
                  static_cast<double>(c10::elementSize(where.type));
@@ -103,49 +104,47 @@ autoencoder tiny(const models::autoencoder_tiny& network, const models::placemen
   return {maps_of(network, where), network.factor(), network.config().latent_channels};
 }
 
-autoencoder autoencoder_of(const models::checkpoint_part& part, models::checkpoint_layout layout,
-                           const models::placement& where) {
-  if (layout == models::checkpoint_layout::ldm) {
-    const models::autoencoder_kl_config config;
-    require_room(part.files, "first_stage_model.", where, "the autoencoder");
-    return kl(config, {part.files, where, models::ldm_autoencoder_names(config)});
-  }
-  require_room(part.files, "", where, "the autoencoder");
-  if (part.class_name == "AutoencoderTiny")
-    return tiny({models::autoencoder_tiny_config::read(*part.config), {part.files, where}}, where);
-  return kl(models::autoencoder_kl_config::read(*part.config), {part.files, where});
+autoencoder autoencoder_of(const models::checkpoint_part& part, const models::placement& where) {
+  require_room(part, where, "the autoencoder");
+  const auto weights = models::weights_of(part, where);
+  if (part.class_name != "AutoencoderTiny") return kl(models::autoencoder_kl_config_of(part), weights);
+  const auto config =
+      part.config ? models::autoencoder_tiny_config::read(*part.config) : models::autoencoder_tiny_config{};
+  return tiny({config, weights}, where);
 }
 
 models::clip_text text_encoder_of(const models::checkpoint& c, const models::placement& where) {
-  if (c.layout == models::checkpoint_layout::diffusers) {
-    require_room(c.text_encoder.files, "", where, "the text encoder");
-    return {models::clip_text_config::read(*c.text_encoder.config), {c.text_encoder.files, where}};
-  }
-  require_room(c.text_encoder.files, "cond_stage_model.", where, "the text encoder");
-  if (c.cross_attention_dim == 768)
-    return {models::clip_text_config::stable_diffusion_1(),
-            {c.text_encoder.files, where, models::ldm_clip_text_names()}};
-  return {models::clip_text_config::stable_diffusion_2(),
-          {c.text_encoder.files, where, models::open_clip_text_names()}};
+  require_room(c.text_encoder, where, "the text encoder");
+  return {models::clip_text_config_of(c.text_encoder), models::weights_of(c.text_encoder, where)};
 }
 
 models::unet unet_of(const models::checkpoint& c, const models::placement& where) {
-  if (c.layout == models::checkpoint_layout::diffusers) {
-    require_room(c.unet.files, "", where, "the UNet");
-    return {models::unet_config::read(*c.unet.config), {c.unet.files, where}};
-  }
-  const auto config = c.cross_attention_dim == 768 ? models::unet_config::stable_diffusion_1()
-                                                   : models::unet_config::stable_diffusion_2();
-  require_room(c.unet.files, "model.diffusion_model.", where, "the UNet");
-  return {config, {c.unet.files, where, models::ldm_unet_names(config)}};
+  require_room(c.unet, where, "the UNet");
+  return {models::unet_config_of(c.unet), models::weights_of(c.unet, where)};
 }
 
+/// A single file holds no tokenizer. Those of 1.x and 2.x differ in what they pad with, on which the networks
+/// were trained: the end token, or "!", whose id is 0.
 models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arguments& a) {
-  if (!a.tokenizer.empty()) return models::clip_tokenizer(a.tokenizer);
   if (c.tokenizer) return models::clip_tokenizer(*c.tokenizer);
-  throw bad_option(a.checkpoint.string() +
-                   ": a single file holds no tokenizer; pass --tokenizer with a folder that has vocab.json "
-                   "and merges.txt (the tokenizer folder of any Stable Diffusion checkpoint)");
+  const bool second = c.cross_attention_dim == 1024;
+  const std::string needed = std::string("the tokenizer folder of a Stable Diffusion ") +
+                             (second ? "2.x checkpoint, whose tokenizer_config.json and "
+                                       "special_tokens_map.json say that it pads with \"!\""
+                                     : "1.x checkpoint, which pads with the end token");
+  if (a.tokenizer.empty())
+    throw bad_option(a.checkpoint.string() + ": a single file holds no tokenizer; pass --tokenizer with " +
+                     needed);
+  models::clip_tokenizer tokenizer(a.tokenizer);
+  if (c.layout == models::checkpoint_layout::ldm && tokenizer.pad() != (second ? 0 : tokenizer.end()))
+    throw bad_option(a.tokenizer.string() + ": pads with another token than " + a.checkpoint.string() +
+                     " was trained with; pass " + needed);
+  return tokenizer;
+}
+
+/// In the usual convention: 1 is none.
+double guidance_scale(const model_arguments& a) {
+  return a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
 }
 
 /// The ids of a text, with a word on standard error where it is too long.
@@ -191,17 +190,20 @@ c10::Device device_named(const std::string& name) {
 
 void add_model_options(CLI::App& app, model_arguments& a) {
   const std::string group = "Model";
-  app.add_option("--model", a.checkpoint,
-                 "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
+  examples::add_name(app, "--model", a.checkpoint,
+                     "checkpoint: a folder as diffusers writes it, or a single .safetensors file")
       ->required()
       ->group(group);
-  app.add_option("--vae", a.vae,
-                 "folder of another autoencoder: AutoencoderKL, AutoencoderTiny, or TAESD's encoder and "
-                 "decoder.safetensors")
+  examples::add_name(
+      app, "--vae", a.vae,
+      "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
+      "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
       ->group(group);
-  app.add_option("--tokenizer", a.tokenizer, "folder with vocab.json and merges.txt, for a single file")
+  examples::add_name(
+      app, "--tokenizer", a.tokenizer,
+      "folder with vocab.json and merges.txt, of a checkpoint of the same version: for a single file")
       ->group(group);
-  app.add_option("--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
+  examples::add_name(app, "--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
       ->group(group);
   app.add_option_function<std::string>(
          "--prediction",
@@ -215,14 +217,15 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v")
       ->type_name("WORD")
       ->group(group);
-  app.add_option("--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
+  examples::add_name(app, "--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
       ->capture_default_str()
       ->group(group);
   examples::add_choice(app, "--dtype", a.unet.type, types(), "type the UNet computes in", group);
-  app.add_option("--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
+  examples::add_name(app, "--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
       ->group(group);
   examples::add_choice(app, "--vae-dtype", a.vae_placement.type, types(), "type of the autoencoder", group);
-  app.add_option("--text-device", a.text.device, "where the text encoder runs [as --device]")->group(group);
+  examples::add_name(app, "--text-device", a.text.device, "where the text encoder runs [as --device]")
+      ->group(group);
   examples::add_choice(app, "--text-dtype", a.text.type, types(), "type of the text encoder", group);
   app.add_flag_callback(
          "--list-devices",
@@ -233,12 +236,18 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "lists the devices and ends")
       ->trigger_on_parse()
       ->group(group);
+  examples::add_choice<time_convention>(
+      app, "--time-convention", a.time,
+      {{"usual", time_convention::usual}, {"reference", time_convention::reference}},
+      "what the UNet is fed at time t; usual: t - 1, as it was trained; reference: t, as the published "
+      "notebooks",
+      group);
   const std::string prompt = "Prompt";
   app.add_option("--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
   app.add_option("--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
       ->group(prompt);
-  app.add_option("--guidance", a.guidance, "classifier-free guidance; see --guidance-convention")
-      ->capture_default_str()
+  examples::add_number(app, "--guidance", a.guidance, examples::any_number,
+                       "classifier-free guidance; see --guidance-convention")
       ->group(prompt);
   using pushforward::guidance_convention;
   examples::add_choice<guidance_convention>(
@@ -247,33 +256,34 @@ void add_model_options(CLI::App& app, model_arguments& a) {
       "usual: 1 is none, as in diffusers; reference: 0 is none, one less", prompt);
 }
 
-autoencoder read_autoencoder(const fs::path& folder, const part_placement& part) {
+void check_model_options(const CLI::App& app, const model_arguments& a) {
+  if (!examples::given(app, "--guidance"))
+    examples::refuse_given(app, {"--guidance-convention"},
+                           "without --guidance, which it explains: pass both");
+  if (guidance_scale(a) == 1.0)
+    examples::refuse_given(app, {"--negative-prompt"}, "without guidance: pass --guidance, too");
+  if (fs::is_regular_file(a.checkpoint))
+    examples::refuse_given(app, {"--variant"}, "on a single file, which has no variants: leave it out");
+}
+
+autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
   const auto where = placement_of(part, "cpu");
-  if (fs::exists(folder / "encoder.safetensors"))
-    return tiny(models::autoencoder_tiny::from_original(folder / "encoder.safetensors",
-                                                        folder / "decoder.safetensors", where),
+  if (pushforward::safetensors::is_there(path / "encoder.safetensors"))
+    return tiny(models::autoencoder_tiny::from_original(path / "encoder.safetensors",
+                                                        path / "decoder.safetensors", where),
                 where);
-  models::checkpoint_part p{folder / "config.json", {}, {folder / "diffusion_pytorch_model.safetensors"}};
-  std::ifstream in(*p.config);
-  if (!in)
-    throw bad_file(folder.string() +
-                   ": is no folder of an autoencoder; it needs config.json and "
-                   "diffusion_pytorch_model.safetensors, or encoder.safetensors and decoder.safetensors");
-  const auto config = json::parse(in, nullptr, false);
-  if (config.is_object() && config.contains("_class_name") && config["_class_name"].is_string())
-    p.class_name = config["_class_name"].get<std::string>();
-  return autoencoder_of(p, models::checkpoint_layout::diffusers, where);
+  return autoencoder_of(models::open_autoencoder(path), where);
 }
 
 latent_model::latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell)
     : path_{pushforward::variance_preserving::scaled_linear()}, device_{device_named(a.unet.device)} {
   const c10::NoGradGuard no_grad;
-  const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
-  path_ = c.path;
+  const auto c =
+      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
+  path_ = a.time == time_convention::reference ? c.path.with_time_offset(0.0) : c.path;
   const auto tokenizer = tokenizer_of(c, a);
   const auto where = placement_of(a.unet, a.unet.device);
-  const double scale =
-      a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
+  const double scale = guidance_scale(a);
   const bool guides = scale != 1.0;
   if (!guides && !a.negative_prompt.empty())
     throw bad_option("a negative prompt says nothing without guidance: pass --guidance, too");
@@ -288,8 +298,8 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   tell("autoencoder");
   auto vae = a.vae_placement;
   if (vae.device.empty()) vae.device = a.unet.device;
-  autoencoder_ = a.vae.empty() ? autoencoder_of(c.vae, c.layout, placement_of(vae, a.unet.device))
-                               : read_autoencoder(a.vae, vae);
+  autoencoder_ =
+      a.vae.empty() ? autoencoder_of(c.vae, placement_of(vae, a.unet.device)) : read_autoencoder(a.vae, vae);
   tell("UNet");
   const auto net = unet_of(c, where);
   if (net.config().in_channels != autoencoder_->channels)
@@ -302,18 +312,20 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
         guided(models::branching_unet(net, conditional, unconditional, options), a.guidance, a.convention));
   else
     denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
-  facts_ = {{"checkpoint", a.checkpoint.filename().string()},
+  facts_ = {{"checkpoint", examples::name_of(a.checkpoint)},
             {"prediction", c.prediction == pushforward::prediction_type::v        ? "v"
                            : c.prediction == pushforward::prediction_type::sample ? "sample"
                                                                                   : "epsilon"},
             {"prompt", a.prompt},
             {"negative_prompt", a.negative_prompt},
             {"guidance", scale},
+            {"time_convention", a.time == time_convention::reference ? "reference" : "usual"},
             {"device", a.unet.device},
             {"dtype", to_string(where.type)},
             {"vae_dtype", to_string(vae.type)},
             {"threads", at::get_num_threads()}};
-  if (!a.vae.empty()) facts_["vae"] = a.vae.filename().string();
+  if (path_.alpha_bar(path_.last()) == 0.0) facts_["zero_terminal_snr"] = true;
+  if (!a.vae.empty()) facts_["vae"] = examples::name_of(a.vae);
   keep_freed_memory();
 }
 

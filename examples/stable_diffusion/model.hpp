@@ -32,36 +32,47 @@ struct part_placement {
   c10::ScalarType type = c10::ScalarType::Float;
 };
 
+/// What the network is fed at time t of the path.
+enum class time_convention {
+  usual,    ///< t - 1, what it was trained on and `diffusers` feeds
+  reference ///< t, as the reference's notebooks do
+};
+
 struct model_arguments {
   std::filesystem::path checkpoint;
-  std::filesystem::path vae;       ///< in place of the checkpoint's; empty: the checkpoint's
+  std::filesystem::path
+      vae; ///< in place of the checkpoint's, which may then be missing; empty: the checkpoint's
   std::filesystem::path tokenizer; ///< for single files, which hold none
   std::string variant;
   std::optional<pushforward::prediction_type> prediction{};
   std::string prompt, negative_prompt;
   double guidance = 1.0;
   pushforward::guidance_convention convention = pushforward::guidance_convention::usual;
+  time_convention time = time_convention::usual;
   part_placement unet{"cpu", c10::ScalarType::Float}, vae_placement{}, text{};
 };
 
 /// --model, --vae, --tokenizer, --variant, --prediction, --prompt, --negative-prompt, --guidance,
-/// --guidance-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device, --text-dtype; and
-/// --list-devices, which lists them and ends the program.
+/// --guidance-convention, --time-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device,
+/// --text-dtype; and --list-devices, which lists them and ends the program.
 void add_model_options(CLI::App& app, model_arguments& a);
+
+/// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
+void check_model_options(const CLI::App& app, const model_arguments& a);
 
 /// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
 c10::Device device_named(const std::string& name);
 /// "float32", "bfloat16" or "float16".
 std::string to_string(c10::ScalarType type);
-/// How the two types of a decoder and its encoder are told from the files of a folder: AutoencoderKL or
-/// AutoencoderTiny as `diffusers` writes them, or the pair encoder.safetensors and decoder.safetensors of
-/// TAESD's family. \throws pushforward::bad_file
+/// A decoder with its encoder.
 struct autoencoder {
   pushforward::libtorch::differentiable_decoder maps;
   std::int64_t scale;    ///< pixels of a side to one of the latent's
   std::int64_t channels; ///< of the latent
 };
-autoencoder read_autoencoder(const std::filesystem::path& folder, const part_placement& where);
+/// What `open_autoencoder` takes, or a folder with the pair encoder.safetensors and decoder.safetensors of
+/// TAESD's family. \throws pushforward::bad_file
+autoencoder read_autoencoder(const std::filesystem::path& path, const part_placement& where);
 
 /// \throws pushforward::bad_option where `bytes` are more than the memory that is free, with what to do
 void require_memory(double bytes, double available, const std::string& what);

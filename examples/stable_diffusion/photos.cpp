@@ -1,6 +1,7 @@
 // Two pullbacks of pixel errors through a tiny autoencoder, on photographs: no denoiser, the latent itself is
 // moved.
 
+#include "inputs.hpp"
 #include "model.hpp"
 #include "pictures.hpp"
 #include "room.hpp"
@@ -8,6 +9,7 @@
 #include <common/command_line.hpp>
 #include <common/console.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/png.hpp>
 #include <common/usage.hpp>
 
@@ -193,11 +195,54 @@ std::string table_of(const json& runs) {
   return out.str();
 }
 
+/// A photograph, and what it is called in all that is written.
+struct photograph {
+  std::string name;
+  at::Tensor truth;
+};
+
+/// The names of the files without their endings; a name that is taken gets a number.
+std::vector<std::string> names_of(const std::vector<fs::path>& pictures) {
+  std::vector<std::string> names;
+  const auto taken = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const auto& path : pictures) {
+    std::string name = path.stem().string();
+    for (int number = 2; taken(name); ++number) name = path.stem().string() + "-" + std::to_string(number);
+    if (name != path.stem().string())
+      std::cerr << path.string() << " is called " << name << " in what is written, as "
+                << path.stem().string() << " is the name of another\n";
+    names.push_back(name);
+  }
+  return names;
+}
+
+fs::path strip_of(const arguments& a, const std::string& name, const std::string& task) {
+  return a.out / (name + "_" + task + ".png");
+}
+
+/// Before anything is loaded: whether all could be written, and no photograph be overwritten.
+void require_outputs(const arguments& a, const std::vector<std::string>& names) {
+  std::vector<fs::path> outputs{a.out / "trace.json", a.out / "table.md"};
+  for (const auto& name : names)
+    for (const auto& task : a.tasks) outputs.push_back(strip_of(a, name, task));
+  auto inputs = network_files(a.network, "a file of the autoencoder");
+  for (const auto& path : a.pictures) inputs.push_back({"a photograph", path});
+  examples::require_writable(outputs, inputs);
+}
+
 int study(const arguments& a) {
+  const auto names = names_of(a.pictures);
+  require_outputs(a, names);
   const auto side = static_cast<double>(a.size);
   require_free(decoder_values(libtorch::models::autoencoder_tiny_config{}, true) * sizeof(float) * side *
                    side,
                {{a.size, a.size}}, "ask for fewer pixels with --size");
+  std::vector<photograph> photographs;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    photographs.push_back({names[i], fitted(image_of(read_picture(a.pictures[i])), fitting::crop,
+                                            picture_size{a.size, a.size})});
   const decoder_with_encoder d = read_autoencoder(a.network, {}).maps;
   examples::progress_bar bar("photographs");
   const double total = static_cast<double>(a.pictures.size() * a.tasks.size() * 2 * a.iterations);
@@ -207,37 +252,48 @@ int study(const arguments& a) {
     bar.show(++done, total);
   };
   json runs = json::array(), autoencoded = json::object();
-  for (const auto& path : a.pictures) {
-    const at::Tensor truth =
-        fitted(image_of(read_picture(path)), fitting::crop, picture_size{a.size, a.size});
-    const std::string name = path.stem().string();
-    autoencoded[name] = psnr(d.decode(d.encode(truth)), truth);
-    for (const auto& task_name : a.tasks) {
-      const task t = task_named(task_name, truth);
-      const at::Tensor start = d.encode(a.start_grey ? at::zeros_like(truth) : t.known);
-      const auto by_vjp = optimised(t, d, decoder_vjp{}, start, a, tick);
-      const auto by_encoder = optimised(t, d, encoder_difference{a.probe}, start, a, tick);
-      runs.push_back({{"photograph", name},
-                      {"task", t.name},
-                      {"at_start", compare_directions(t, d, start, a.probe)},
-                      {"at_end", compare_directions(t, d, by_encoder.z, a.probe)},
-                      {"decoder_vjp", facts_of(by_vjp, truth)},
-                      {"encoder_difference", facts_of(by_encoder, truth)}});
-      examples::write_png(a.out / (name + "_" + t.name + ".png"),
-                          strip({truth, t.known, d.decode(start), by_vjp.image, by_encoder.image}));
+  examples::file_set files;
+  const auto run_all = [&] {
+    for (const auto& [name, truth] : photographs) {
+      autoencoded[name] = psnr(d.decode(d.encode(truth)), truth);
+      for (const auto& task_name : a.tasks) {
+        const task t = task_named(task_name, truth);
+        const at::Tensor start = d.encode(a.start_grey ? at::zeros_like(truth) : t.known);
+        const auto by_vjp = optimised(t, d, decoder_vjp{}, start, a, tick);
+        const auto by_encoder = optimised(t, d, encoder_difference{a.probe}, start, a, tick);
+        runs.push_back({{"photograph", name},
+                        {"task", t.name},
+                        {"at_start", compare_directions(t, d, start, a.probe)},
+                        {"at_end", compare_directions(t, d, by_encoder.z, a.probe)},
+                        {"decoder_vjp", facts_of(by_vjp, truth)},
+                        {"encoder_difference", facts_of(by_encoder, truth)}});
+        files.add(strip_of(a, name, t.name), examples::png_bytes(strip({truth, t.known, d.decode(start),
+                                                                        by_vjp.image, by_encoder.image})));
+      }
     }
+  };
+  bool completed = true;
+  try {
+    run_all();
+  } catch (const examples::stopped_early&) {
+    if (runs.empty()) throw;
+    completed = false;
   }
   const json trace{{"size", a.size},
                    {"iterations", a.iterations},
                    {"rate", {a.rate.first, a.rate.last}},
                    {"probe", a.probe},
                    {"start", a.start_grey ? "grey" : "known"},
+                   {"completed", completed},
                    {"psnr_of_the_autoencoder_db", autoencoded},
                    {"runs", runs}};
-  examples::write_text(a.out / "trace.json", trace.dump(2) + "\n");
-  examples::write_text(a.out / "table.md", table_of(runs));
+  files.add(a.out / "trace.json", trace.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  files.add(a.out / "table.md", table_of(runs));
+  files.write();
   std::cout << table_of(runs);
-  return 0;
+  if (completed) return 0;
+  std::cout << "stopped by the user; what was written is of the runs that were finished\n";
+  return examples::interrupted_status;
 }
 
 } // namespace
@@ -251,35 +307,38 @@ int main(int argc, char** argv) {
       "pushforward_photos"};
   app.footer("Example:\n  pushforward_photos --autoencoder taef2 --out photos astronaut.png chelsea.png");
   arguments a;
-  app.add_option("pictures", a.pictures, "photographs, JPEG or PNG; their middle is used")->required();
-  app.add_option("--autoencoder", a.network,
-                 "folder with encoder.safetensors and decoder.safetensors (TAESD's family), or as diffusers "
-                 "writes it")
+  examples::add_name(app, "pictures", a.pictures, "photographs, JPEG or PNG; their middle is used")
       ->required();
-  app.add_option("--out", a.out, "folder for what is written")->capture_default_str();
+  examples::add_name(
+      app, "--autoencoder", a.network,
+      "folder with encoder.safetensors and decoder.safetensors (TAESD's family), or as diffusers "
+      "writes it")
+      ->required();
+  examples::add_output_folder_option(app, "--out", a.out, "folder for what is written");
   app.add_option("--tasks", a.tasks, "of superres_x4, superres_x8, half")
       ->capture_default_str()
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"superres_x4", "superres_x8", "half"}));
-  app.add_option("--size", a.size, "side in pixels, a multiple of 64")
-      ->capture_default_str()
-      ->check([](auto& text) {
-        const auto n = std::strtol(text.c_str(), nullptr, 10);
-        return n > 0 && n % 64 == 0 ? std::string() : text + " is not a positive multiple of 64";
+  using examples::positive;
+  examples::add_number(app, "--size", a.size, examples::whole_numbers{64, 8192},
+                       "side in pixels, a multiple of 64")
+      ->check([](const std::string& text) {
+        return std::stol(text) % 64 == 0 ? std::string() : "must be a multiple of 64, not " + text;
       });
-  app.add_option("--K", a.iterations, "iterations")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--lr", a.rate.first, "largest change of a latent element in the first iteration")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--lr-last", a.rate.last, "in the last one; linear in between")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--probe", a.probe, "of the encoder's difference")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  examples::add_number(app, "--K", a.iterations, examples::whole_numbers{1, 100'000}, "iterations");
+  examples::add_number(app, "--lr", a.rate.first, positive,
+                       "largest change of a latent element in the first iteration");
+  examples::add_number(app, "--lr-last", a.rate.last, positive, "in the last one; linear in between");
+  examples::add_number(app, "--probe", a.probe, positive, "of the encoder's difference");
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
   return examples::run_with(
-      app, argc, argv, [&] { return study(a); },
+      app, argc, argv,
+      [&] {
+        if (a.iterations == 1 && a.rate.last != a.rate.first)
+          examples::refuse_given(app, {"--lr-last"},
+                                 "with --K 1, whose one iteration takes --lr: leave it out");
+        return study(a);
+      },
       [&] { return "; the strips that were finished are in " + a.out.string(); });
 }

@@ -6,6 +6,7 @@
 #include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -49,9 +50,7 @@ at::Tensor resized(const at::Tensor& image, const picture_size& whole, const pic
 } // namespace
 
 picture read_picture(const std::filesystem::path& path, std::size_t channels) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(path, none))
-    throw bad_file(path.string() + ": there is no such picture");
+  const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
   std::array<unsigned char, 4> start{};
   std::ifstream in(path, std::ios::binary);
   in.read(reinterpret_cast<char*>(start.data()), start.size());

@@ -5,13 +5,13 @@
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/checkpoint.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 namespace stable_diffusion {
@@ -34,13 +34,13 @@ std::optional<fs::path> config_of_autoencoder(const model_arguments& a, const mo
   return fs::exists(file) ? std::optional(file) : std::nullopt;
 }
 
-double decoder_values(const model_arguments& a, const models::checkpoint& c, bool backward) {
+double decoder_values_of_run(const model_arguments& a, const models::checkpoint& c, bool backward) {
   if (fs::exists(a.vae / "encoder.safetensors"))
     return decoder_values(models::autoencoder_tiny_config{}, backward);
   const auto file = config_of_autoencoder(a, c);
   if (!file) return decoder_values(models::autoencoder_kl_config{}, backward);
-  std::ifstream in(*file);
-  const auto config = nlohmann::json::parse(in, nullptr, false);
+  const std::string text = pushforward::safetensors::regular_file(*file).read(std::uint64_t{1} << 24);
+  const auto config = nlohmann::json::parse(text, nullptr, false);
   if (config.is_object() && config.contains("_class_name") && config["_class_name"] == "AutoencoderTiny")
     return decoder_values(models::autoencoder_tiny_config::read(*file), backward);
   return decoder_values(models::autoencoder_kl_config::read(*file), backward);
@@ -86,7 +86,7 @@ double bytes_of_run(const model_arguments& a, const run_size& size) {
                         static_cast<double>(size.batch);
   double bytes = 0.0;
   if (runs_here(a.vae_placement, a))
-    bytes = decoder_values(a, c, size.decoder_backward) * bytes_of(a.vae_placement.type) * pixels;
+    bytes = decoder_values_of_run(a, c, size.decoder_backward) * bytes_of(a.vae_placement.type) * pixels;
   if (size.forward_mode && runs_here(a.unet, a)) {
     const auto net = c.unet.config                  ? models::unet_config::read(*c.unet.config)
                      : c.cross_attention_dim == 768 ? models::unet_config::stable_diffusion_1()

@@ -7,6 +7,7 @@
 #include <common/console.hpp>
 #include <common/drawing.hpp>
 #include <common/files.hpp>
+#include <common/outputs.hpp>
 #include <common/png.hpp>
 #include <common/usage.hpp>
 
@@ -90,6 +91,10 @@ json iterations_of(const task& t, const sample_result<at::Tensor>& run) {
   return all;
 }
 
+fs::path picture_name(const run_arguments& a, std::size_t i, std::size_t count) {
+  return examples::with_ending(a.out, count == 1 ? ".png" : "-" + std::to_string(i) + ".png");
+}
+
 /// x at the first time of the grid.
 at::Tensor start_of(const latent_model& m, const task& t, const run_arguments& a, double time) {
   if (!a.latents.empty()) return read_start(a.latents, t.like);
@@ -108,6 +113,24 @@ void refuse_large_jacobian(const task& t, const run_arguments& a) {
 
 } // namespace
 
+std::vector<fs::path> outputs_of(const run_arguments& a) {
+  std::vector<fs::path> files;
+  const auto count = static_cast<std::size_t>(a.batch);
+  for (std::size_t i = 0; i < count; ++i) files.push_back(picture_name(a, i, count));
+  for (const char* ending : {".json", ".html"}) files.push_back(examples::with_ending(a.out, ending));
+  if (a.frames) files.push_back(examples::with_ending(a.out, "-frames.png"));
+  if (a.save_latents) files.push_back(examples::with_ending(a.out, ".safetensors"));
+  return files;
+}
+
+void require_files(const run_arguments& a, const model_arguments& m,
+                   std::vector<examples::input_file> inputs) {
+  for (auto& file : files_of(m)) inputs.push_back(std::move(file));
+  inputs.push_back({"the latents", a.latents});
+  examples::require_writable(outputs_of(a), inputs);
+  if (!a.latents.empty()) safetensors::file{a.latents};
+}
+
 at::Tensor read_start(const fs::path& file, const at::Tensor& like) {
   const at::Tensor x = libtorch::read_tensor(safetensors::file(file), "start");
   if (x.sizes() != like.sizes())
@@ -125,25 +148,22 @@ void run_arguments::set_rates(const CLI::App& app, double first, double last) {
 }
 
 void add_run_options(CLI::App& app, run_arguments& a) {
-  examples::add_update_options(app, a.update, "sample");
+  using namespace examples;
+  add_update_options(app, a.update, "sample");
   const std::string sampler = "Sampler", output = "Output";
-  app.add_option("--steps", a.steps, "time steps")->capture_default_str()->group(sampler);
-  app.add_option("--start", a.start,
-                 "where to start: 1 from noise, less from the noised input (image to image)")
-      ->capture_default_str()
+  add_number(app, "--steps", a.steps, step_counts, "time steps")->group(sampler);
+  add_number(app, "--start", a.start, positive_shares,
+             "where to start: 1 from noise, less from the noised input (image to image)")
       ->group(sampler);
-  app.add_option("--eta", a.eta, "DDIM's noise, 0 to 1 [the reference's one-step-beta noise]")
+  add_number(app, "--eta", a.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(sampler);
-  app.add_option("--seed", a.seed, "of all noise")->capture_default_str()->group(sampler);
-  app.add_option("--batch", a.batch, "samples at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
+  add_number(app, "--seed", a.seed, any_seed, "of all noise")->group(sampler);
+  add_number(app, "--batch", a.batch, whole_numbers{1, 1000}, "samples at once")->group(sampler);
+  add_name(app, "--latents", a.latents,
+           "starts from the tensor `start` of this .safetensors file, in place of noise of the seed")
       ->group(sampler);
-  app.add_option("--latents", a.latents,
-                 "starts from the tensor `start` of this .safetensors file, in place of noise of the seed")
-      ->group(sampler);
-  app.add_option("--out", a.out, "writes this name with .png, .json (trace) and .html (report)")
-      ->capture_default_str()
+  examples::add_output_option(app, a.out, "writes this name with .png, .json (trace) and .html (report)",
+                              {".png", ".json", ".html", ".safetensors"})
       ->group(output);
   app.add_flag("--frames", a.frames,
                "also the first sample's estimate at each time step, as an animated PNG; a decoder pass each")
@@ -151,6 +171,19 @@ void add_run_options(CLI::App& app, run_arguments& a) {
   app.add_flag("--save-latents", a.save_latents,
                "also the latents, at the start and at the end, as .safetensors")
       ->group(output);
+}
+
+void check_eta(const CLI::App& app, const run_arguments& a) {
+  if (a.steps == 1 && a.eta.value_or(0.0) > 0.0)
+    examples::refuse_given(app, {"--eta"}, "with --steps 1, whose one step ends without noise: leave it out");
+}
+
+void check_run_options(const CLI::App& app, const run_arguments& a) {
+  examples::check_update_options(app, a.update);
+  check_eta(app, a);
+  if (!a.latents.empty() && (a.eta == 0.0 || a.steps == 1))
+    examples::refuse_given(app, {"--seed"},
+                           "with --latents and steps without noise, as nothing is drawn: leave it out");
 }
 
 path_sampler sampler_of(const latent_model& m, const run_arguments& a) {
@@ -171,9 +204,26 @@ void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::strin
       "difference" +
           note,
       group);
-  app.add_option("--encoder-probe", a.probe, "of the encoder's difference, of a range of 2")
-      ->capture_default_str()
+  examples::add_number(app, "--encoder-probe", a.probe, examples::positive,
+                       "of the encoder's difference, of a range of 2")
       ->group(group);
+}
+
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy) {
+  if (policy == examples::policy_kind::none)
+    examples::refuse_given(
+        app, {"--pullback", "--encoder-probe"},
+        "with --policy none, which looks at no error: leave it out, or take another policy");
+  if (policy == examples::policy_kind::vae_newton) {
+    if (a.kind == pullback_kind::decoder)
+      examples::refuse_given(app, {"--pullback"},
+                             "as decoder with --policy vae_newton, whose pullback is the encoder's: leave it "
+                             "out, or take inexact_newton");
+    a.kind = pullback_kind::encoder;
+  }
+  if (a.kind == pullback_kind::decoder)
+    examples::refuse_given(app, {"--encoder-probe"},
+                           "with the decoder's pullback: leave it out, or pass --pullback encoder");
 }
 
 latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a) {
@@ -244,10 +294,8 @@ examples::report::table rows_of(const json& flat) {
 
 int write_results(const latent_model& m, const task& t, const run_arguments& a, const steered& s,
                   const findings& f) {
-  const fs::path out = a.out.extension() == ".png" ? fs::path(a.out).replace_extension() : a.out;
-  const auto named = [&](const std::string& end) { return fs::path(out.string() + end); };
-  std::vector<fs::path> written;
-  const auto to = [&](const std::string& end) -> const fs::path& { return written.emplace_back(named(end)); };
+  const auto named = [&](const std::string& end) { return examples::with_ending(a.out, end); };
+  examples::file_set files;
 
   const bool completed = s.run.reason == ending::completed;
   const std::string stopped =
@@ -258,7 +306,7 @@ int write_results(const latent_model& m, const task& t, const run_arguments& a, 
   for (std::size_t i = 0; i < f.pictures.size(); ++i) {
     const auto picture = picture_of(f.pictures[i].unsqueeze(0));
     const std::string which = f.pictures.size() == 1 ? "" : "-" + std::to_string(i);
-    examples::write_png(to(which + ".png"), picture);
+    files.add(picture_name(a, i, f.pictures.size()), examples::png_bytes(picture));
     page.pictures.push_back({which.empty() ? "result" : "result " + std::to_string(i), picture});
   }
   const json settings = settings_of(t, a);
@@ -273,7 +321,7 @@ int write_results(const latent_model& m, const task& t, const run_arguments& a, 
                    {"costs_of_the_batch", costs},
                    {"residual", t.residual},
                    {"iterations", iterations_of(t, s.run)}};
-  examples::write_text(to(".json"), trace.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  files.add(named(".json"), trace.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   const auto curve = residuals(t, s.run);
   if (!curve.empty())
     page.plots.push_back(examples::curve_plot(t.residual, "inner iteration", t.residual,
@@ -283,16 +331,18 @@ int write_results(const latent_model& m, const task& t, const run_arguments& a, 
   page.settings = rows_of(settings);
   for (auto& row : rows_of(m.facts())) page.settings.push_back(std::move(row));
   if (!completed) page.note = stopped;
-  examples::write_text(to(".html"), examples::html_of(page));
-  if (!s.frames.empty()) examples::write_animated_png(to("-frames.png"), s.frames, 0.2, 2.0);
+  files.add(named(".html"), examples::html_of(page));
+  if (!s.frames.empty()) files.add(named("-frames.png"), examples::animated_png(s.frames, 0.2, 2.0));
   if (a.save_latents)
-    libtorch::write_tensors(to(".safetensors"), {{"start", s.start.cpu()}, {"latents", s.latents.cpu()}});
+    files.add(named(".safetensors"),
+              libtorch::serialize_tensors({{"start", s.start}, {"latents", s.latents}}));
+  files.write();
 
   for (const auto& [name, value] : rows_of(f.results)) std::cout << name << ": " << value << '\n';
   const auto& p = s.run.passes;
   std::cout << p.forward << " passes, " << p.backward + p.decoder_backward << " backward passes, "
             << number(s.seconds) << " s\nwrote";
-  for (const auto& path : written) std::cout << ' ' << path.string();
+  for (const auto& path : files.paths()) std::cout << ' ' << path.string();
   std::cout << '\n';
   if (completed) return 0;
   std::cout << stopped << "; what was written is the estimate that stood then\n";

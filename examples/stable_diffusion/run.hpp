@@ -2,6 +2,7 @@
 /// \file
 /// One run of the library's loop on latents, with everything chosen at run time, and what is kept of it.
 
+#include "inputs.hpp"
 #include "model.hpp"
 
 #include <common/report.hpp>
@@ -50,6 +51,21 @@ struct run_arguments {
 /// --frames, --save-latents.
 void add_run_options(CLI::App& app, run_arguments& a);
 
+/// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
+void check_run_options(const CLI::App& app, const run_arguments& a);
+/// Of them --eta alone, for a program without the others.
+void check_eta(const CLI::App& app, const run_arguments& a);
+
+/// What a run writes: OUT.png (OUT-0.png and so on for a batch), OUT.json, OUT.html, and as asked
+/// OUT-frames.png and OUT.safetensors.
+std::vector<std::filesystem::path> outputs_of(const run_arguments& a);
+
+/// For the start of a program, before anything is loaded: tries whether the latents can be read and the
+/// results be written, and that no input is overwritten, as `examples::require_writable` does; the model's
+/// files and the latents are inputs, too. \throws pushforward::bad_file, pushforward::bad_option
+void require_files(const run_arguments& a, const model_arguments& m,
+                   std::vector<examples::input_file> inputs);
+
 /// The tensor `start` of a .safetensors file, of the shape, type and place of `like`.
 /// \throws pushforward::bad_file, pushforward::bad_option
 at::Tensor read_start(const std::filesystem::path& file, const at::Tensor& like);
@@ -77,6 +93,10 @@ struct pullback_arguments {
 /// --pullback, --encoder-probe. \param note at the end of the former's help
 void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::string& group,
                           const std::string& note = "");
+
+/// Under the policy vae_newton the encoder's. Refuses those of the options that were given and would do
+/// nothing. \throws pushforward::bad_option
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy);
 
 /// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
 /// device. Refers to the model. \throws pushforward::bad_option for a bad probe
@@ -121,8 +141,8 @@ struct findings {
   nlohmann::ordered_json costs = nlohmann::ordered_json::object();
 };
 
-/// Writes OUT.png (OUT-0.png and so on for a batch), OUT.json, OUT.html, and as asked OUT-frames.png and
-/// OUT.safetensors; says on standard output what it wrote. \return the program's exit status
+/// Writes the files of `outputs_of`, all or none (no frames where no time step was done); says on standard
+/// output what it wrote. \return the program's exit status
 int write_results(const latent_model& m, const task& t, const run_arguments& a, const steered& s,
                   const findings& f);
 

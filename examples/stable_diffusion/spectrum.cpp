@@ -4,7 +4,11 @@
 #include "subject.hpp"
 
 #include <common/command_line.hpp>
+#include <common/files.hpp>
+#include <common/outputs.hpp>
+#include <common/raster.hpp>
 #include <common/spectrum.hpp>
+#include <common/updates.hpp>
 
 #include <pushforward/estimate.hpp>
 
@@ -31,6 +35,8 @@ struct arguments {
 };
 
 int run(const arguments& a) {
+  examples::require_fonts();
+  examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
@@ -66,9 +72,9 @@ int run(const arguments& a) {
 int main(int argc, char** argv) {
   CLI::App app{"Eigenvalues of largest magnitude of J = d x0 / d x_t of a Stable Diffusion 1.x or 2.x model, "
                "of J^T, and\n"
-               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG) and all "
-               "eigenvalues\n"
-               "(JSON).",
+               "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG, PNG) "
+               "and all\n"
+               "eigenvalues (JSON).",
                "pushforward_spectrum"};
   app.footer(
       "Examples:\n"
@@ -83,21 +89,21 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Spectrum", output = "Output";
-  app.add_option("--times", a.times, "times t, noise at the greatest")->capture_default_str()->group(group);
-  app.add_option("--krylov", a.krylov, "Arnoldi steps")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000))
+  examples::add_number(app, "--times", a.times, examples::not_negative, "times t, noise at the greatest")
+      ->group(group);
+  examples::add_number(app, "--krylov", a.krylov, examples::whole_numbers{1, 1000}, "Arnoldi steps")
       ->group(group);
   examples::add_choice<start_kind>(app, "--from", a.from,
                                    {{"x0", start_kind::clean_estimate}, {"noise", start_kind::noise}},
                                    "where Arnoldi starts", group);
-  app.add_option("--probe", a.probe, "of the forward differences; 0: automatic")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--out", a.out, "writes this name with .svg and .json")
-      ->capture_default_str()
+  examples::add_probe_option(app, a.probe)->group(group);
+  examples::add_output_option(app, a.out, "writes this name with .svg, .png and .json",
+                              {".svg", ".png", ".json"})
       ->group(output);
   add_model_options(app, a.model);
-  return examples::run_with(app, argc, argv, [&] { return run(a); });
+  return examples::run_with(app, argc, argv, [&] {
+    check_model_options(app, a.model);
+    check_subject_options(app, a.subject, a.from == start_kind::noise);
+    return run(a);
+  });
 }

@@ -12,6 +12,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <iostream>
 
 namespace {
@@ -31,11 +32,15 @@ struct arguments {
 };
 
 int style(const arguments& a) {
+  std::vector<examples::input_file> inputs = network_files(a.clip, "a file of CLIP");
+  inputs.push_back({"the picture of the style", a.picture});
+  inputs.push_back({"the content", a.content});
+  require_files(a.run, a.model, inputs);
   // the pictures' own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture));
   at::Tensor content;
   if (!a.content.empty()) content = fitted(image_of(read_picture(a.content)), a.how, a.size, 1);
-  if (a.content.empty() && a.run.start < 1.0)
+  if (a.content.empty() && a.run.start < 1.0 && a.run.latents.empty())
     throw bad_option("a start below 1 is from a picture: pass it as --content");
   require_room(a.model,
                {a.size, a.run.batch, a.pullback.kind == pullback_kind::decoder,
@@ -43,26 +48,27 @@ int style(const arguments& a) {
                "ask for fewer pixels with --width and --height, for a smaller --batch, or for --pullback "
                "encoder");
   const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
-  const std::int64_t side = clip.config().image_size;
-  const at::Tensor reference = fitted(original, a.how, picture_size{side, side}, 1);
-  const style_constraint constraint(clip, a.block, reference.to(device_named(a.model.unet.device)));
+  const std::int64_t side = std::min(original.size(2), original.size(3));
+  const at::Tensor square =
+      a.how == fitting::crop ? fitted(original, a.how, picture_size{side, side}, 1) : original;
+  const style_constraint constraint(clip, a.block, square.to(device_named(a.model.unet.device)));
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
 
   task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
   t.like = m.latents(a.run.batch, a.size.height, a.size.width);
   if (content.defined()) t.guess = m.encode(content).expand_as(t.like).contiguous();
   t.constraint = pulled_back(constraint, m, a.pullback);
-  t.settings = {{"picture", a.picture.filename().string()},
-                {"clip", a.clip.filename().string()},
+  t.settings = {{"picture", examples::name_of(a.picture)},
+                {"clip", examples::name_of(a.clip)},
                 {"block", a.block},
                 {"width", a.size.width},
                 {"height", a.size.height}};
   a.pullback.describe(t.settings);
-  if (content.defined()) t.settings["content"] = a.content.filename().string();
+  if (content.defined()) t.settings["content"] = examples::name_of(a.content);
 
   const auto s = steer(m, t, a.run);
   findings f;
-  f.inputs = {{"style", picture_of(reference)}};
+  f.inputs = {{"style", picture_of(constraint.picture())}};
   if (content.defined()) f.inputs.push_back({"content", picture_of(content)});
   for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
   f.costs = {{"CLIP_passes", constraint.passes().forward},
@@ -98,36 +104,37 @@ int main(int argc, char** argv) {
   a.run.out = "styled";
   a.run.update.lr_last = 0.1;
   const std::string group = "Style";
-  app.add_option("picture", a.picture, "whose style is wanted, JPEG or PNG")->required()->group(group);
-  app.add_option("--clip", a.clip,
-                 "folder of a CLIP vision encoder, or of a whole CLIP model, as transformers writes it: "
-                 "config.json and model.safetensors (ViT-B/16 in the reference)")
+  examples::add_name(app, "picture", a.picture, "whose style is wanted, JPEG or PNG")
       ->required()
       ->group(group);
-  app.add_option("--block", a.block, "residual block of CLIP whose features are compared, from 0")
-      ->capture_default_str()
+  examples::add_name(app, "--clip", a.clip,
+                     "folder of a CLIP vision encoder, or of a whole CLIP model, as transformers writes it: "
+                     "config.json and model.safetensors (ViT-B/16 in the reference)")
+      ->required()
       ->group(group);
-  app.add_option("--content", a.content, "with --start below 1: the picture that the run starts from")
+  examples::add_number(app, "--block", a.block, examples::whole_numbers{0, 1000},
+                       "residual block of CLIP whose features are compared, from 0")
+      ->group(group);
+  examples::add_name(app, "--content", a.content,
+                     "with --start below 1: the picture that the run starts from")
       ->group(group);
   examples::add_choice<fitting>(app, "--fit", a.how, {{"crop", fitting::crop}, {"resize", fitting::resize}},
                                 "how the style is made square, and the content brought to the result's size",
                                 group);
-  app.add_option("--width", a.size.width, "of the result")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 8192))
-      ->group(group);
-  app.add_option("--height", a.size.height, "of the result")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 8192))
-      ->group(group);
+  const examples::whole_numbers sides{1, 8192};
+  examples::add_number(app, "--width", a.size.width, sides, "of the result")->group(group);
+  examples::add_number(app, "--height", a.size.height, sides, "of the result")->group(group);
   add_pullback_options(app, a.pullback, group);
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback.kind = pullback_kind::encoder;
-    if (a.model.convention == guidance_convention::reference && app.count("--guidance") == 0)
-      a.model.guidance = 2.0;
+    choose_pullback(app, a.pullback, a.run.update.policy);
     a.run.set_rates(app, 0.5, 0.1);
+    check_model_options(app, a.model);
+    check_run_options(app, a.run);
+    if (a.run.start == 1.0 || !a.run.latents.empty())
+      examples::refuse_given(app, {"--content"},
+                             "unless the run starts from it: pass --start below 1, and no --latents");
     return style(a);
   });
 }

@@ -1,6 +1,8 @@
 #include "style_constraint.hpp"
 
+#include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -9,9 +11,21 @@ namespace stable_diffusion {
 namespace models = pushforward::libtorch::models;
 using traits = pushforward::tensor_traits<at::Tensor>;
 
+namespace {
+
+at::Tensor resized(const at::Tensor& picture, std::int64_t size) {
+  const auto side = static_cast<std::size_t>(size);
+  return pushforward::resizing(picture, side, side, pushforward::resize_kernel::cubic,
+                               pushforward::boundary::mirrored)
+      .apply(picture);
+}
+
+} // namespace
+
 models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device device) {
   const auto config = folder / "config.json", weights = folder / "model.safetensors";
-  if (!std::filesystem::exists(config) || !std::filesystem::exists(weights))
+  using pushforward::safetensors::is_there;
+  if (!is_there(config) || !is_there(weights))
     throw pushforward::bad_file(
         folder.string() +
         ": is no folder of a CLIP vision encoder as transformers writes it; it needs config.json and "
@@ -24,7 +38,7 @@ style_constraint::style_constraint(models::clip_vision encoder, std::int64_t blo
         return models::gram(models::patch_tokens(
             encoder.tokens_after(models::clip_pixels(images, encoder.config().image_size), block)));
       }},
-      wanted_{gram_.decode(picture)} {}
+      picture_{resized(picture, encoder.config().image_size)}, wanted_{gram_.decode(picture_)} {}
 
 pushforward::constraint_value<at::Tensor> style_constraint::operator()(const at::Tensor& images) const {
   const auto at_images = gram_.linearize_decode(images);

@@ -32,7 +32,8 @@ struct clip_passes {
 class style_constraint {
 public:
   /// \param block residual block, from 0
-  /// \param picture [1, 3, H, W] in [-1, 1], whose Gram matrix is G*; sides are stretched to CLIP's
+  /// \param picture [1, 3, H, W] in [-1, 1], whose Gram matrix is G*; sides are stretched to CLIP's by the
+  /// reference's cubic resize: antialiased, with mirrored edges, and not clamped
   /// \throws pushforward::bad_option for a block that is not there, pushforward::shape_mismatch
   style_constraint(pushforward::libtorch::models::clip_vision encoder, std::int64_t block,
                    const at::Tensor& picture);
@@ -41,6 +42,8 @@ public:
   pushforward::constraint_value<at::Tensor> operator()(const at::Tensor& images) const;
   /// The loss alone, [N]; its passes are not counted.
   at::Tensor loss(const at::Tensor& images) const;
+  /// The picture as CLIP is shown it, [1, 3, S, S]; beyond [-1, 1] where the resize overshoots.
+  const at::Tensor& picture() const { return picture_; }
   /// |G*|
   double size() const;
   /// Of all calls, by all copies.
@@ -48,7 +51,8 @@ public:
 
 private:
   pushforward::libtorch::differentiable_decoder gram_; ///< images -> G
-  at::Tensor wanted_;                                  ///< G*, [1, D, D]
+  at::Tensor picture_;
+  at::Tensor wanted_; ///< G*, [1, D, D]
   std::shared_ptr<clip_passes> passes_ = std::make_shared<clip_passes>();
 };
 

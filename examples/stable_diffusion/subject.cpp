@@ -6,27 +6,48 @@
 #include <common/command_line.hpp>
 #include <common/console.hpp>
 
+#include <pushforward/safetensors/file.hpp>
+
 #include <ATen/ATen.h>
 
 namespace stable_diffusion {
 
 using namespace pushforward;
 
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a) {
+  auto files = files_of(m);
+  files.push_back({"the picture", a.picture.picture});
+  files.push_back({"the latents", a.latents});
+  return files;
+}
+
 void add_subject_options(CLI::App& app, subject_arguments& a) {
   add_picture_options(app, a.picture, "what is looked at [a sample of the model's own, 512 x 512]");
   app.get_option("picture")->required(false);
-  app.add_option("--seed", a.seed, "of the noise")->capture_default_str()->group("Picture");
-  app.add_option("--latents", a.latents,
-                 "takes the noise from the tensor `start` of this .safetensors file, in place of the seed")
-      ->group("Picture");
-  app.add_option("--sample-steps", a.steps, "time steps of the model's own sample")
-      ->capture_default_str()
-      ->group("Picture");
+  const std::string group = "Picture";
+  examples::add_number(app, "--seed", a.seed, examples::any_seed, "of the noise")->group(group);
+  examples::add_name(
+      app, "--latents", a.latents,
+      "takes the noise from the tensor `start` of this .safetensors file, in place of the seed")
+      ->group(group);
+  examples::add_number(app, "--sample-steps", a.steps, examples::step_counts,
+                       "time steps of the model's own sample")
+      ->group(group);
+}
+
+void check_subject_options(const CLI::App& app, const subject_arguments& a, bool draws_more) {
+  if (a.picture.picture.empty())
+    examples::refuse_given(app, {"--fit"}, "without a picture: leave it out, or name a picture");
+  else
+    examples::refuse_given(app, {"--sample-steps"}, "with a picture, as nothing is sampled: leave it out");
+  if (!a.latents.empty() && !draws_more)
+    examples::refuse_given(app, {"--seed"}, "with --latents, as nothing is drawn: leave one of the two out");
 }
 
 subject::subject(const subject_arguments& a)
     : a_{a}, size_{a.picture.size.height > 0 ? a.picture.size.height : 512,
                    a.picture.size.width > 0 ? a.picture.size.width : 512} {
+  if (!a.latents.empty()) safetensors::file{a.latents}; // its faults come before the minute of loading
   if (a.picture.picture.empty()) return;
   image_ = image_of(read_picture(a.picture.picture));
   size_ = fitted_size({image_.size(2), image_.size(3)}, a.picture.asked_size(), 1);
@@ -64,7 +85,7 @@ at::Tensor subject::noised(const latent_model& m, const at::Tensor& clean, doubl
 }
 
 std::string subject::name() const {
-  return image_.defined() ? a_.picture.picture.filename().string() : "a sample of the model";
+  return image_.defined() ? examples::name_of(a_.picture.picture) : "a sample of the model";
 }
 
 } // namespace stable_diffusion

@@ -2,6 +2,7 @@
 /// \file
 /// The clean latent at which the studies look at the Jacobian.
 
+#include "inputs.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -25,8 +27,15 @@ struct subject_arguments {
   std::size_t steps = 20;        ///< of a sample of the model's own
 };
 
+/// What a study reads: the model's files, the picture and the noise.
+std::vector<examples::input_file> inputs_of(const model_arguments& m, const subject_arguments& a);
+
 /// An optional picture with --width, --height and --fit; --seed, --latents, --sample-steps.
 void add_subject_options(CLI::App& app, subject_arguments& a);
+
+/// Refuses those of them that were given and would do nothing. \param draws_more whether the program takes
+/// more noise from the seed than that which --latents may hold \throws pushforward::bad_option
+void check_subject_options(const CLI::App& app, const subject_arguments& a, bool draws_more = false);
 
 /// What a study looks at.
 class subject {

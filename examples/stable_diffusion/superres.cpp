@@ -41,6 +41,7 @@ template <class F> json each(const at::Tensor& images, const F& f) {
 }
 
 int superres(const arguments& a) {
+  require_files(a.run, a.model, {{"the picture", a.picture.picture}});
   const at::Tensor given = image_of(read_picture(a.picture.picture));
   const auto brought_to = [&](std::int64_t multiple) {
     return fitted(given, a.picture.how, a.picture.asked_size(), multiple);
@@ -81,7 +82,7 @@ int superres(const arguments& a) {
   t.measured = static_cast<double>(small.numel());
   const at::Tensor measured = small.expand({a.run.batch, -1, -1, -1}).contiguous();
   t.constraint = pulled_back(linear(shrink, measured, a.noise_level), m, a.pullback);
-  t.settings = {{"picture", a.picture.picture.filename().string()},
+  t.settings = {{"picture", examples::name_of(a.picture.picture)},
                 {"factor", a.factor},
                 {"width", width},
                 {"height", height},
@@ -129,9 +130,7 @@ int main(int argc, char** argv) {
   a.run.update.lr = a.run.update.lr_last = 0.1;
   add_picture_options(app, a.picture, "what is to be enlarged");
   const std::string group = "Super-resolution";
-  app.add_option("--factor", a.factor, "how many times larger")
-      ->capture_default_str()
-      ->check(CLI::Range(2, 32))
+  examples::add_number(app, "--factor", a.factor, examples::whole_numbers{2, 32}, "how many times larger")
       ->group(group);
   app.add_flag("--shrink-first", a.shrink_first,
                "the picture is the large one: shrink it, then compare the result with it")
@@ -139,17 +138,21 @@ int main(int argc, char** argv) {
   app.add_flag("--averaging", a.averaging,
                "small pixels are means of blocks, not an antialiased cubic resize")
       ->group(group);
-  app.add_option("--noise-level", a.noise_level,
-                 "standard deviation of the noise of the picture, of a range of 2")
-      ->capture_default_str()
+  examples::add_number(app, "--noise-level", a.noise_level, examples::not_negative,
+                       "standard deviation of the noise of the picture, of a range of 2")
       ->group(group);
   add_pullback_options(app, a.pullback, group, " (with a rate of 0.5 unless --lr says else)");
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    if (a.run.update.policy == examples::policy_kind::vae_newton) a.pullback.kind = pullback_kind::encoder;
+    choose_pullback(app, a.pullback, a.run.update.policy);
     const double rate = a.pullback.kind == pullback_kind::encoder ? 0.5 : 0.1;
     a.run.set_rates(app, rate, rate);
+    check_model_options(app, a.model);
+    check_run_options(app, a.run);
+    if (a.run.update.policy == examples::policy_kind::none)
+      examples::refuse_given(app, {"--noise-level"},
+                             "with --policy none, which looks at no error: leave it out");
     return superres(a);
   });
 }

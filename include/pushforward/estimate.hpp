@@ -22,7 +22,11 @@ template <class Denoiser, class Path> struct model {
   model(const Denoiser&&, const Path&&) = delete;
 };
 
-/// Probe of the forward difference when none is given: the reference's 0.005, but not below the square root
+/// The reference's probe at every time, of every network: at a time t where s / a is above 1, that of an
+/// epsilon prediction by `automatic_probe` is s / a times as large.
+inline constexpr double reference_probe = 0.005;
+
+/// Probe of the forward difference when none is given: `reference_probe`, but not below the square root
 /// of the resolution of the type the network computes in (about 0.031 for float16, 0.088 for bfloat16), where
 /// the difference would drown in rounding; times `gain` where that is above 1.
 ///
@@ -30,7 +34,7 @@ template <class Denoiser, class Path> struct model {
 /// epsilon, 157 at the noisy end of the MNIST path. There x0(x) bends as slowly as it amplifies, over a
 /// distance of s^2 / a in x for data of size 1, so that the larger probe stays in the linear range.
 inline double automatic_probe(double resolution, double gain = 1.0) {
-  return std::max(0.005, std::sqrt(resolution)) * std::max(1.0, gain);
+  return std::max(reference_probe, std::sqrt(resolution)) * std::max(1.0, gain);
 }
 
 /// x_t -> x0(x_t) and J = d x0 / d x_t of one denoiser, on tensors of type T.
@@ -72,8 +76,12 @@ public:
 
   /// J v by the forward difference (x0(x + h v) - x0(x)) / h, h = probe / max|v| per sample; one pass.
   /// 0 for a sample whose v is 0. probe <= 0 takes `automatic_probe`.
+  /// \throws bad_option for a probe that is not finite
   T jvp(const estimate<T>& at, const T& v, double probe) const {
     using traits = tensor_traits<T>;
+    if (!std::isfinite(probe))
+      throw bad_option("jvp: probe is " + std::to_string(probe) +
+                       ", but must be positive, or 0 for automatic");
     const auto size = traits::max_abs(v);
     const double p = probe > 0.0 ? probe : probe_at(at.c);
     T point = traits::combine(traits::ratio(p, size), v, 1.0, at.x);

@@ -299,7 +299,9 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
           detail::check_options(u.policy);
           detail::check_options(u.step);
         }
-        if (std::isnan(u.tolerance)) throw bad_option("tolerance is not a number");
+        if (!std::isfinite(u.tolerance))
+          throw bad_option("tolerance is " + std::to_string(u.tolerance) +
+                           ", but must be finite; negative for none");
         if (s.steps() == 0) throw bad_option("the sampler has no steps");
         pass_counts counts;
         const model_type e(m, counts);

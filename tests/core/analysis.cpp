@@ -10,11 +10,15 @@
 
 #include <complex>
 #include <functional>
+#include <limits>
 
 using namespace pushforward;
 using namespace testing_support;
 
 namespace {
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
 
 using spectrum = std::vector<std::complex<double>>;
 
@@ -84,6 +88,8 @@ TEMPLATE_LIST_TEST_CASE("dense_jacobian is the analytic Jacobian, for any sample
   }
   CHECK_THROWS_AS(dense_jacobian(e, at, 2), bad_option);
   CHECK_THROWS_AS(dense_jacobian(e, at, 0, {.batch = 0}), bad_option);
+  for (double bad : {-1.0, not_a_number, infinity})
+    CHECK_THROWS_WITH(dense_jacobian(e, at, 0, {.probe = bad}), contains_text("probe"));
 }
 
 TEMPLATE_LIST_TEST_CASE("dense_jacobian of a linear function is its matrix, rows and columns in place", "",
@@ -164,6 +170,14 @@ TEMPLATE_LIST_TEST_CASE("arnoldi stops in an invariant space, and has exactly it
   CHECK(r.steps == 2);
   CHECK(r.invariant);
   CHECK(distance(r.eigenvalues, {{0, 3}, {0, -3}}) <= 10 * TestType::tolerance);
+}
+
+TEMPLATE_LIST_TEST_CASE("arnoldi refuses a breakdown that is negative or not finite", "", backends) {
+  using T = typename TestType::tensor;
+  for (double bad : {-1e-6, not_a_number, infinity})
+    CHECK_THROWS_WITH(
+        arnoldi<T>(exact_operator<TestType>(matrix(3, 3)), TestType::make({1, 3}, {1, 2, 3}), 3, bad),
+        contains_text("breakdown"));
 }
 
 TEMPLATE_LIST_TEST_CASE("arnoldi of the zero operator, and from a zero start", "", backends) {

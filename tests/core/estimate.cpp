@@ -9,6 +9,7 @@
 #include <pushforward/paths/variance_preserving.hpp>
 
 #include <array>
+#include <limits>
 #include <type_traits>
 
 using namespace pushforward;
@@ -128,6 +129,9 @@ TEMPLATE_LIST_TEST_CASE("J v and J^T w are told apart where J is not symmetric",
   const auto at = e.evaluate(TestType::make({samples, n}, x), 0.5);
   const auto tensor_v = TestType::make({samples, n}, v);
   CHECK(largest_difference(elements(e.jvp(at, tensor_v, 0.005)), Mv) <= 20.0 * TestType::probe_tolerance);
+  using limits = std::numeric_limits<double>;
+  for (double bad : {limits::quiet_NaN(), limits::infinity(), -limits::infinity()})
+    CHECK_THROWS_WITH(e.jvp(at, tensor_v, bad), contains_text("probe"));
   CHECK(largest_difference(elements(e.exact_jvp(at, tensor_v)), Mv) <= 10.0 * TestType::tolerance);
   CHECK(largest_difference(elements(e.vjp(at, tensor_v)), MTv) <= 10.0 * TestType::tolerance);
 }

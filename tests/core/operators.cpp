@@ -231,8 +231,9 @@ TEST_CASE("sizes, factors and widths that mean nothing are refused") {
   CHECK_THROWS_AS(averaging_matrix(8, 0), bad_option);
   CHECK_THROWS_AS(resize_matrix(8, 0), bad_option);
   CHECK_THROWS_AS(resize_matrix(0, 8), bad_option);
-  for (double sigma : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()})
-    CHECK_THROWS_AS(gaussian_blur_matrix(8, sigma, 2), bad_option);
+  for (double sigma :
+       {0.0, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+    CHECK_THROWS_WITH(gaussian_blur_matrix(8, sigma, 2), contains_text("sigma"));
   CHECK_THROWS_AS(gaussian_blur_matrix(4, 1.0, 4), bad_option);
   CHECK_NOTHROW(gaussian_blur_matrix(4, 1.0, 3));
 }

@@ -57,6 +57,8 @@ TEST_CASE("the scaled linear path squares a line between roots, and feeds the in
   CHECK(p.alpha_bar(1000.0) == Approx(0.00466).epsilon(1e-3)); // as Stable Diffusion's scheduler has it
   CHECK(p.model_time(1000.0) == 999.0);
   CHECK(p.model_time(1.0) == 0.0);
+  CHECK(p.with_time_offset(0.0).model_time(1.0) == 1.0);
+  CHECK(p.with_time_offset(0.0).alpha_bar(700.0) == p.alpha_bar(700.0));
 }
 
 TEST_CASE("the cosine path is the squared cosine until its betas are clipped") {
@@ -108,6 +110,19 @@ TEST_CASE("near the clean end s keeps its digits") {
   CHECK(p.at(1.0).s == Approx(1e-6).epsilon(1e-13));
 }
 
+TEST_CASE("a last beta of 1 ends in noise alone, from which v determines the sample and epsilon does not") {
+  const variance_preserving p({0.5, 0.5, 1.0});
+  CHECK(p.alpha_bar(3.0) == 0.0);
+  CHECK(p.at(3.0).a == 0.0);
+  CHECK(p.at(3.0).s == 1.0);
+  CHECK(p.at(2.0).a == Approx(0.5));
+  CHECK(p.alpha_bar(2.5) == Approx(0.125));
+  const auto row = row_of(prediction_type::v, p.at(3.0));
+  CHECK(row.of_x == 0.0);
+  CHECK(row.of_output == -1.0);
+  CHECK_THROWS_AS(row_of(prediction_type::epsilon, p.at(3.0)), bad_option);
+}
+
 TEST_CASE("times outside a variance preserving path are refused") {
   const auto p = variance_preserving::linear(1e-4, 2e-2, 10);
   for (double t : {-0.001, 10.001, not_a_number, std::numeric_limits<double>::infinity()}) {
@@ -122,11 +137,24 @@ TEST_CASE("times outside a variance preserving path are refused") {
 
 TEST_CASE("betas outside (0, 1), and none at all, are refused") {
   CHECK_THROWS_AS(variance_preserving(std::vector<double>{}), bad_option);
-  for (double beta : {0.0, 1.0, -0.1, 1.5, not_a_number})
+  for (double beta : {0.0, -0.1, 1.5, not_a_number})
     CHECK_THROWS_AS(variance_preserving({0.1, beta}), bad_option);
+  CHECK_THROWS_AS(variance_preserving({1.0, 0.1}), bad_option);
   CHECK_THROWS_AS(variance_preserving::linear(1e-4, 2e-2, 0), bad_option);
   CHECK_THROWS_AS(variance_preserving::scaled_linear(-1e-4, 2e-2), bad_option);
   CHECK_THROWS_AS(variance_preserving::cosine(0), bad_option);
+}
+
+TEST_CASE("a parameter of a variance preserving path that is not finite is refused by its name") {
+  for (double bad : {not_a_number, std::numeric_limits<double>::infinity()}) {
+    CHECK_THROWS_WITH(variance_preserving({0.1}, bad), contains_text("time_offset"));
+    CHECK_THROWS_WITH(variance_preserving::linear(bad, 2e-2), contains_text("beta"));
+    CHECK_THROWS_WITH(variance_preserving::scaled_linear(bad, 1.2e-2), contains_text("betas"));
+    CHECK_THROWS_WITH(variance_preserving::scaled_linear(8.5e-4, bad), contains_text("betas"));
+    CHECK_THROWS_WITH(variance_preserving::cosine(10, bad), contains_text("offset"));
+    CHECK_THROWS_WITH(variance_preserving::cosine(10, 0.008, bad), contains_text("max_beta"));
+  }
+  CHECK_NOTHROW(variance_preserving::cosine(10, 0.0));
 }
 
 TEST_CASE("the rectified path is a straight line from the clean sample to noise") {

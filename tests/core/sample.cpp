@@ -625,7 +625,8 @@ TEMPLATE_LIST_TEST_CASE("options are checked on entry, before any pass", "", bac
     refused(inexact_newton{}, spectral{.krylov = 0}, -1.0, "spectral: krylov");
     refused(inexact_newton{}, spectral{.c = 2.0}, -1.0, "spectral: c");
   }
-  refused(inexact_newton{}, infinity_norm{}, not_a_number, "tolerance");
+  for (double bad : {not_a_number, infinity, -infinity})
+    refused(inexact_newton{}, infinity_norm{}, bad, "tolerance");
 
   const update u{inexact_newton{}};
   const T other = TestType::make({2, 2, 2}, vector(8, 1.0));

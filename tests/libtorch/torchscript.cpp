@@ -1,6 +1,7 @@
 // TorchScript files, made by the tests themselves.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/random.hpp>
 #include <support/scratch_folder.hpp>
 
@@ -151,6 +152,9 @@ TEST_CASE("a file that is missing, cut short or of another kind is a bad_file th
                     contains_text("none.pt") && contains_text("no such file"));
   CHECK_THROWS_AS(libtorch::torchscript_network(folder / "none.pt"), bad_file);
   CHECK_THROWS_AS(libtorch::torchscript_network(folder.path()), bad_file);
+  make_fifo(folder / "fifo.pt");
+  CHECK_THROWS_WITH(libtorch::torchscript_network(folder / "fifo.pt"),
+                    contains_text("fifo.pt: is not a regular file but a FIFO"));
   const std::string whole = read_bytes(file);
   for (const std::size_t size : {std::size_t{0}, std::size_t{1}, whole.size() / 3, whole.size() - 30}) {
     CAPTURE(size);

@@ -1,6 +1,7 @@
 // IDX files against bytes written here as MNIST's page describes them.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/scratch_folder.hpp>
 
 #include <data.hpp>
@@ -136,6 +137,15 @@ TEST_CASE("folders without digits are named") {
   CHECK_THROWS_WITH(read_digits(folder.path()), says("holds no file named *images-idx3-ubyte*"));
   write_bytes(folder / "images-idx3-ubyte", two);
   CHECK_THROWS_WITH(read_digits(folder.path()), says("labels-idx1-ubyte") && says("no such file"));
+  make_fifo(folder / "labels-idx1-ubyte");
+  CHECK_THROWS_WITH(read_digits(folder.path()), says("labels-idx1-ubyte: is not a regular file but a FIFO"));
+  ::chmod(folder.path().c_str(), 0755);
+  ::chmod((folder / "images-idx3-ubyte").c_str(), 0);
+  const auto fault = [&] {
+    const without_rights user;
+    return fault_of([&] { read_digits(folder.path()); });
+  }();
+  CHECK_THAT(fault, says("images-idx3-ubyte: cannot be read (Permission denied)"));
 }
 
 TEST_CASE("digits lie in the middle of 32 x 32, paper -1, ink 1") {

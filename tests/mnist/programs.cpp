@@ -1,6 +1,7 @@
 // The programs that sample, run as their users run them, with the weights of the repository.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/picture_files.hpp>
 #include <support/program.hpp>
 #include <support/scratch_folder.hpp>
@@ -30,6 +31,13 @@ const std::string programs = PROGRAM_FOLDER "/pushforward_mnist_";
 
 pid_t start(const std::string& program, std::vector<std::string> arguments, const fs::path& output) {
   return start_program(programs + program, std::move(arguments), output);
+}
+
+using words = std::vector<std::string>;
+
+words joined(words a, const words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
 }
 
 finished run(const scratch_folder& folder, const std::string& program, std::vector<std::string> arguments) {
@@ -86,10 +94,13 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"superres", {"--first", "1000000"}, "1000000"},
       {"directions", {"--pixel", "40", "3"}, "pixel"},
       {"directions", {"--model", "latent_ddpm"}, "pixel models"},
+      {"directions", {"--cutoff", "0.5", "1"}, "cut-off"},
+      {"inpaint", {"--probe", "small"}, "--probe: small is not automatic, reference"},
+      {"evaluate", {"--probe", "-0.1"}, "--probe: -0.1 is not automatic, reference"},
       {"spectrum", {"--times", "2000"}, "2000"},
       {"evaluate", {"--rates", "quick"}, "quick"},
       {"evaluate", {"--tasks", "colour"}, "colour"},
-      {"evaluate", {"--select", "10", "--first", "0"}, "overlap"}};
+      {"evaluate", {"--select", "10", "--first", "0", "--K", "3", "5"}, "overlap"}};
   for (const auto& m : mistakes) {
     auto arguments = m.arguments;
     arguments.insert(arguments.end(), {"--out", out});
@@ -103,6 +114,70 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
   }
   CHECK(!fs::exists(out + ".png"));
   CHECK(!fs::exists(out + ".json"));
+}
+
+TEST_CASE("every option with a number refuses NaN and text, by its name") {
+  const scratch_folder folder;
+  for (const std::string program : {"inpaint", "superres", "directions", "spectrum", "evaluate"}) {
+    const auto options = options_with_numbers(run(folder, program, {"--help"}).said);
+    CHECK(options.size() >= 4);
+    for (const auto& option : options) {
+      const auto r = run(folder, program, {option, "nan", "0", "0", "0"});
+      INFO(r.said);
+      CHECK(r.status == 2);
+      CHECK(r.said.rfind("pushforward_mnist_" + program + ": " + option + ": must be a ", 0) == 0);
+    }
+  }
+}
+
+TEST_CASE("options that would do nothing, and numbers out of range, are refused by their name") {
+  const scratch_folder folder;
+  struct bad {
+    std::string program;
+    words arguments;
+    std::string said;
+  };
+  for (const auto& b : std::vector<bad>{
+           {"inpaint", {"--first", "-1"}, "--first: must be a whole number from 0 to 1000000000, not -1"},
+           {"inpaint", {"--batch", "10001"}, "--batch: must be a whole number from 1 to 10000, not 10001"},
+           {"inpaint",
+            {"--known", "box", "--box", "9223372036854775807", "0", "1", "1"},
+            "--box: the box must lie within 32 x 32 pixels"},
+           {"inpaint",
+            {"--known", "box", "--box", "1", "0", "9223372036854775807", "1"},
+            "--box: the box must lie within 32 x 32 pixels"},
+           {"inpaint", {"--box", "8", "8", "4", "4"}, "--box has no effect"},
+           {"inpaint", {"--known", "upper", "--share", "0.5"}, "--share has no effect"},
+           {"inpaint", {"--mask", "m.png", "--known", "left"}, "--known has no effect"},
+           {"inpaint", {"--mask", "m.png", "--share", "0.5"}, "--share has no effect"},
+           {"inpaint", {"--mask", ""}, "--mask: must not be empty"},
+           {"inpaint", {"--policy", "none", "--K", "3"}, "--K has no effect"},
+           {"inpaint", {"--renoise", "0"}, "--renoise has no effect"},
+           {"superres", {"--model", "flow", "--eta", "0"}, "--eta has no effect"},
+           {"superres", {"--model", "flow", "--one-step-beta"}, "--one-step-beta has no effect"},
+           {"superres", {"--one-step-beta", "--eta", "1"}, "--eta has no effect"},
+           {"superres", {"--steps", "1", "--eta", "1"}, "--eta has no effect with --steps 1"},
+           {"superres", {"--steps", "1", "--one-step-beta"}, "--one-step-beta has no effect with --steps 1"},
+           {"superres",
+            {"--model", "flow", "--steps", "1", "--renoise", "1"},
+            "--renoise has no effect with --steps 1"},
+           {"superres", {"--cutoff", "0.1"}, "--cutoff has no effect"},
+           {"directions", {"--time", "-1"}, "--time: must be 0 or positive, not -1"},
+           {"evaluate", {"--policies", "none", "--K", "3"}, "--K has no effect"},
+           {"evaluate", {"--policies", "gradient_descent", "--probe", "0.1"}, "--probe has no effect"},
+           {"evaluate", {"--limit", "0.1"}, "--limit has no effect"},
+           {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},
+           {"evaluate", {"--K", "1", "--rates", "0.5:0.02"}, "--rates has no effect"},
+           {"evaluate", {"--policies", "vae_newton"}, "--policy vae_newton needs the latent model"},
+           {"evaluate", {"--rates", "0.5:nan"}, "--rates: must be positive rates"},
+           {"evaluate", {"--rates", "0.5:0.1x"}, "--rates: must be positive rates"},
+           {"evaluate", {"--rates", "0"}, "--rates: must be positive rates"}}) {
+    const auto r = run(folder, b.program, joined(b.arguments, {"--out", folder / "result"}));
+    INFO(b.arguments[0] << ' ' << b.arguments[1] << ": " << r.said);
+    CHECK(r.status == 2);
+    CHECK(r.said.rfind("pushforward_mnist_" + b.program + ": " + b.said, 0) == 0);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+  }
 }
 
 TEST_CASE("a run writes its picture and its trace") {
@@ -140,7 +215,8 @@ TEST_CASE("gradient descent costs a backward pass an inner iteration, and none c
   const scratch_folder folder;
   for (const std::string policy : {"gradient_descent", "none"}) {
     const auto r = run(folder, "superres",
-                       {"--policy", policy, "--steps", "2", "--K", "2", "--out", (folder / policy).string()});
+                       joined(policy == "none" ? words{} : words{"--K", "2"},
+                              {"--policy", policy, "--steps", "2", "--out", (folder / policy).string()}));
     INFO(r.said);
     REQUIRE(r.status == 0);
     const json costs = json::parse(read_bytes(folder / (policy + ".json")))["costs_of_the_batch"];
@@ -225,9 +301,9 @@ TEST_CASE("directions: a step along each of the three whitens the pixel of the e
   REQUIRE(r.status == 0);
   const json j = json::parse(read_bytes(folder / "three.json"));
   CHECK(j["completed"] == true);
-  CHECK(j["passes"] == 1 + 1 + 1 + 1024 + 3); // the estimate, J e, J^T e, the dense J, each step
+  CHECK(j["passes"] == 1 + 1 + 1 + 1024 + 4); // the estimate, J e, J^T e, the dense J, each step
   CHECK(j["backward_passes"] == 1);
-  const std::vector<std::string> names{"J e", "J^-1 e", "J^T e"};
+  const std::vector<std::string> names{"J e", "J^-1 e", "J^-1 e", "J^T e"};
   REQUIRE(j["directions"].size() == names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const json& d = j["directions"][i];
@@ -235,13 +311,28 @@ TEST_CASE("directions: a step along each of the three whitens the pixel of the e
     CHECK(d["change_at_the_pixel"].get<double>() > 0.1);
   }
   // an exact denoiser's J is symmetric, and with little noise this one's nearly so
-  CHECK(j["directions"][2]["cosine_with_J_e"].get<double>() > 0.95);
+  CHECK(j["directions"][3]["cosine_with_J_e"].get<double>() > 0.95);
   const auto sigma = j["singular_values"].get<std::vector<double>>();
   REQUIRE(sigma.size() == 1024);
   CHECK(std::is_sorted(sigma.rbegin(), sigma.rend()));
   CHECK(sigma.front() > 1.0);
   CHECK(sigma.back() >= 0.0);
   CHECK(holds(read_bytes(folder / "three.svg"), "J^-1 e"));
+  const auto drawn = mnist::read_png(folder / "three.png", 3);
+  CHECK(drawn.height == 96 + 4 * (5 * 32 + 34) + 30);
+  CHECK(holds(read_bytes(folder / "three.svg"), "height=\"" + std::to_string(drawn.height) + "\""));
+
+  // what each cut-off keeps: counted from the singular values, and told
+  const std::vector<double> cutoffs{0.5, 0.1};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const json& d = j["directions"][1 + i];
+    const auto kept =
+        std::count_if(sigma.begin(), sigma.end(), [&](double s) { return s > cutoffs[i] * sigma.front(); });
+    CHECK(d["cutoff"] == cutoffs[i]);
+    CHECK(d["singular_values_kept"] == kept);
+    CHECK(holds(r.said, " keeps " + std::to_string(kept) + " of 1024 singular values"));
+  }
+  CHECK(j["directions"][1]["singular_values_kept"] < j["directions"][2]["singular_values_kept"]);
 }
 
 TEST_CASE("directions after Ctrl-C are those that need no dense Jacobian") {
@@ -304,6 +395,37 @@ TEST_CASE("spectrum: J and J^T share their largest eigenvalue; one half's are re
   for (const auto& value : of["(J - J^T)/2"]["eigenvalues"])
     CHECK(std::abs(value[0].get<double>()) < 0.05 * largest("(J - J^T)/2"));
   CHECK(holds(read_bytes(folder / "s.svg"), "<svg"));
+  const auto drawn = mnist::read_png(folder / "s.png", 3);
+  CHECK(drawn.width == 720);
+  CHECK(drawn.height == 420);
+}
+
+TEST_CASE("the reference's probe is 0.005, where an epsilon prediction's own is larger near noise") {
+  const scratch_folder folder;
+  const auto loss_after = [&](const std::vector<std::string>& probe) {
+    std::vector<std::string> arguments{"--steps", "2", "--K", "2", "--out", (folder / "run").string()};
+    arguments.insert(arguments.end(), probe.begin(), probe.end());
+    const auto r = run(folder, "inpaint", arguments);
+    INFO(r.said);
+    REQUIRE(r.status == 0);
+    return json::parse(read_bytes(folder / "run.json"))["iterations"][3]["loss"][0].get<double>();
+  };
+  CHECK(loss_after({"--probe", "reference"}) == loss_after({"--probe", "0.005"}));
+  CHECK(loss_after({"--probe", "reference"}) != loss_after({}));
+  CHECK(loss_after({"--probe", "automatic"}) == loss_after({}));
+}
+
+TEST_CASE("without a font directions and spectrum say so at once, and leave no file") {
+  const scratch_folder folder;
+  const no_fonts bare;
+  for (const std::string program : {"directions", "spectrum"}) {
+    const auto r = run(folder, program, {"--out", (folder / "out").string()});
+    INFO(r.said);
+    CHECK(r.status == 2);
+    CHECK(holds(r.said, "fonts-dejavu-core"));
+    for (const char* end : {".svg", ".png", ".json"})
+      CHECK(!fs::exists(folder.path() / ("out" + std::string(end))));
+  }
 }
 
 TEST_CASE("a digit on a picture of one's own is taken, dark on light too") {
@@ -336,6 +458,118 @@ TEST_CASE("Ctrl-C ends a run with what it has") {
   CHECK(j["ending"] == "stopped by the user");
   CHECK(j["steps_taken"].get<int>() < 1000);
   CHECK(mnist::read_png(folder / "part.png").width > 0);
+}
+
+TEST_CASE("what no program could write, or would overwrite, is refused before any pass") {
+  const scratch_folder folder;
+  write_bytes(folder / "file", "");
+  mnist::write_png(folder / "mask.png", mnist::picture(32, 32, 1, 255));
+  mnist::write_png(folder / "mine.png", mnist::picture(28, 28, 1, 0));
+  struct job {
+    std::string program, standard;
+    std::vector<std::string> endings;
+  };
+  const auto refused = [&](const std::string& program, const std::vector<std::string>& arguments,
+                           const std::string& said) {
+    const auto r = run(folder, program, arguments);
+    INFO(program << ": " << r.said);
+    CHECK(r.status == 2);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+    CHECK(holds(r.said, said));
+  };
+  for (const auto& j : std::vector<job>{{"inpaint", "inpaint", {".png", ".json"}},
+                                        {"superres", "superres", {".png", ".json"}},
+                                        {"directions", "directions", {".svg", ".json"}},
+                                        {"spectrum", "spectrum", {".svg", ".json"}},
+                                        {"evaluate", "rows.jsonl", {""}}}) {
+    refused(j.program, {"--out", (folder / "file/out").string()},
+            (folder / "file").string() + " is not a folder");
+    refused(j.program, {"--out", "/proc/none/out"}, "/proc/none");
+    refused(j.program, {"--out", ""}, "is empty");
+    const fs::path results = folder / j.program;
+    for (const auto& ending : j.endings) {
+      const fs::path taken = results / (j.standard + ending);
+      fs::create_directories(taken);
+      refused(j.program, {"--out", results.string()},
+              taken.string() + ": cannot be written (it is a folder)");
+      fs::remove(taken);
+    }
+    CHECK(fs::is_empty(results));
+  }
+  refused("inpaint", {"--mask", (folder / "mask.png").string(), "--out", (folder / "mask").string()},
+          "would overwrite the mask");
+  refused("superres", {"--data", (folder / "mine.png").string(), "--out", (folder / "mine.png").string()},
+          "would overwrite a file of the digits");
+  fs::create_symlink(fs::absolute(SOURCE_FOLDER "/examples/mnist/weights/judge.safetensors"),
+                     folder / "link.json");
+  refused("spectrum", {"--out", (folder / "link").string()}, "would overwrite the weights");
+}
+
+TEST_CASE("evaluate takes no file of rows but its own, and names the line") {
+  const scratch_folder folder;
+  const std::string rows = (folder / "rows.jsonl").string();
+  const auto evaluate = [&](const std::string& option = "", const std::string& value = "") {
+    std::map<std::string, std::string> with{{"--digits", "2"}, {"--batch", "1"},
+                                            {"--steps", "1"},  {"--policies", "none"},
+                                            {"--out", rows},   {"--tasks", "inpaint_upper"}};
+    if (!option.empty()) with[option] = value;
+    std::vector<std::string> arguments;
+    for (const auto& [name, given] : with) arguments.insert(arguments.end(), {name, given});
+    return run(folder, "evaluate", arguments);
+  };
+  const auto refused = [&](const std::string& bytes, const std::string& said) {
+    write_bytes(rows, bytes);
+    const auto r = evaluate();
+    INFO(r.said);
+    CHECK(r.status == 2);
+    CHECK(std::count(r.said.begin(), r.said.end(), '\n') == 1);
+    CHECK(holds(r.said, said));
+    CHECK(read_bytes(rows) == bytes);
+  };
+  CHECK(evaluate("--tasks", "foo").status == 2);
+  CHECK(!fs::exists(rows));
+  CHECK(evaluate("--digits", "100000000").status == 2);
+  CHECK(!fs::exists(rows));
+
+  const auto first = evaluate();
+  INFO(first.said);
+  REQUIRE(first.status == 0);
+  const std::string whole = read_bytes(rows);
+  const auto second_line = whole.find('\n') + 1;
+  const json row = json::parse(whole.substr(second_line, whole.find('\n', second_line) - second_line));
+  const auto with = [&](const std::string& name, const json& value) {
+    json changed = row;
+    changed[name] = value;
+    return whole.substr(0, second_line) + changed.dump() + "\n" + whole;
+  };
+  refused("my diary", "rows.jsonl, line 1: is no row of this program");
+  refused(whole + "\n12\n", "line 5: is no row of this program (it is not a JSON object)");
+  refused(with("key", 1), "line 2: is no row of this program (its key is not a string)");
+  refused(with("rmse", {"much"}), "line 2: is no row of this program (its rmse is not a list of numbers");
+  refused(with("psnr", json::array()), "line 2: is no row of this program (its psnr");
+  refused(with("costs", {{"passes", "many"}}), "line 2: is no row of this program (its costs");
+  refused(with("settings", nullptr), "line 2: is no row of this program (its settings");
+  json other = row;
+  other["checksums"]["weights"] = "0";
+  refused(whole.substr(0, second_line) + other.dump() + "\n",
+          "line 2: is of other digits or of other weights");
+
+  write_bytes(rows, whole.substr(0, whole.size() - 1)); // whole, but for the end of the line
+  CHECK(evaluate("--tasks", "inpaint_lower").status == 0);
+  const std::string more = read_bytes(rows);
+  CHECK(more.rfind(whole, 0) == 0);
+  CHECK(std::count(more.begin(), more.end(), '\n') == 5);
+  write_bytes(rows, whole.substr(0, whole.size() - 40));
+  const auto cut = evaluate();
+  CHECK(cut.status == 0);
+  CHECK(holds(cut.said, "rows.jsonl, line 3: is cut short"));
+  CHECK(std::count(cut.said.begin(), cut.said.end(), '\n') >= 1);
+
+  fs::remove(rows);
+  make_fifo(rows);
+  CHECK(holds(evaluate().said, "rows.jsonl: cannot be written (it is not a regular file)"));
+  CHECK(
+      holds(evaluate("--out", "/dev/full").said, "/dev/full: cannot be written (it is not a regular file)"));
 }
 
 TEST_CASE("evaluate goes on where it was stopped") {

@@ -1,6 +1,7 @@
 // The training program, run as its users run it, on digits made here.
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/program.hpp>
 #include <support/scratch_folder.hpp>
 
@@ -92,8 +93,7 @@ std::vector<std::string> train(const std::string& task, const scratch_folder& fo
           "--batch",
           "8",
           "--every",
-          "4",
-          "--no-sheet"};
+          "4"};
 }
 
 int run(const std::vector<std::string>& arguments, const scratch_folder& folder) {
@@ -179,6 +179,7 @@ TEST_CASE("every network trains, resumes and is exported") {
   for (const std::string task : {"vae", "ddpm", "latent_ddpm"}) { // flow differs from ddpm in its loss alone
     CAPTURE(task);
     auto arguments = train(task, folder, "t", "1");
+    arguments.push_back("--no-sheet");
     REQUIRE(run(arguments, folder) == 0);
     arguments[6] = "2";
     REQUIRE(run(arguments, folder) == 0);
@@ -192,6 +193,27 @@ TEST_CASE("every network trains, resumes and is exported") {
     for (const auto& [name, tensor] : file.tensors())
       CHECK(tensor.type == pushforward::safetensors::dtype::f16);
   }
+}
+
+TEST_CASE("a checkpoint that does not fit on the disk leaves the one before it") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  REQUIRE(run(train("judge", folder, "t", "1"), folder) == 0);
+  const auto checkpoint = read_bytes(folder / "t/judge.ckpt"), log = read_bytes(folder / "t/judge.jsonl");
+  {
+    const size_limit full(100000);
+    CHECK(run(train("judge", folder, "t", "2"), folder) == 2);
+  }
+  CHECK_THAT(read_bytes(folder / "output"), says("judge.ckpt: cannot be written (File too large)"));
+  CHECK(read_bytes(folder / "t/judge.ckpt") == checkpoint);
+  CHECK(read_bytes(folder / "t/judge.jsonl") == log);
+  CHECK(std::distance(fs::directory_iterator(folder / "t"), {}) == 2);
+
+  write_bytes(folder / "t/judge.jsonl", log + "{\"step\": "); // as a killed run may leave it
+  REQUIRE(run({"export", "judge", "--folder", (folder / "t").string(), "--out", (folder / "w").string()},
+              folder) == 0);
+  CHECK(pushforward::safetensors::file(folder / "w/judge.safetensors").metadata().at("training") + "\n" ==
+        log);
 }
 
 TEST_CASE("what cannot be done is said in one line, with exit status 2") {
@@ -215,6 +237,10 @@ TEST_CASE("what cannot be done is said in one line, with exit status 2") {
   CHECK_THAT(refused({"judge"}), says("--data"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "many"}), says("many"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "0", "--folder", in("t")}), says("--steps"));
+  CHECK_THAT(refused({"judge", "--data", data, "--rate", "nan"}), says("--rate: must be a finite number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--batch", "-1"}), says("--batch: must be a whole number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--every", "010x"}), says("--every: must be a whole number"));
+  CHECK_THAT(refused({"judge", "--data", data, "--no-sheet"}), says("--no-sheet")); // it draws none
   CHECK_THAT(refused({"judge", "--data", in("none"), "--folder", in("t")}),
              says("none") && says("no such folder"));
   CHECK_THAT(refused({"judge", "--data", in("few"), "--folder", in("t")}), says("1000 digits"));
@@ -223,6 +249,25 @@ TEST_CASE("what cannot be done is said in one line, with exit status 2") {
   CHECK_THAT(refused({"latent_ddpm", "--data", data, "--folder", in("t")}),
              says("vae.ckpt") && says("train it first"));
   CHECK_THAT(refused({"export", "painter", "--folder", in("t")}), says("painter"));
+  write_bytes(folder / "file", "");
+  CHECK_THAT(refused({"judge", "--data", data, "--folder", in("file/t")}),
+             says("judge.ckpt: cannot be written") && says("another place with --folder"));
+  make_fifo(folder / "damaged/vae.jsonl");
+  CHECK_THAT(refused({"vae", "--data", data, "--folder", in("damaged")}),
+             says("vae.jsonl: cannot be written (it is not a regular file)"));
+  make_fifo(folder / "damaged/vae.ckpt");
+  CHECK_THAT(
+      refused({"latent_ddpm", "--data", data, "--folder", in("t"), "--start-from", in("damaged/vae.ckpt")}),
+      says("vae.ckpt: is not a regular file but a FIFO"));
+  CHECK_THAT(
+      refused({"judge", "--data", data, "--folder", in("damaged"), "--start-from", in("damaged/judge.ckpt")}),
+      says("would overwrite the checkpoint to start from"));
+  CHECK_THAT(refused({"export", "judge", "--folder", in("damaged"), "--out", in("file")}),
+             says("judge.safetensors: cannot be written"));
+  CHECK_THAT(refused({"export", "judge", "--folder", in("damaged"), "--out", ""}), says("--out"));
+  CHECK_THAT(refused({"samples", "vae", "--weights", in("t"), "--data", data, "--out", in("file")}),
+             says("samples_vae.png: cannot be written"));
+  CHECK_FALSE(fs::exists(folder / "t"));
   CHECK_THAT(refused({"export", "judge", "--folder", in("t")}), says("judge.ckpt"));
   CHECK_THAT(refused({"samples", "judge", "--weights", in("t"), "--data", data}), says("judge.safetensors"));
 }

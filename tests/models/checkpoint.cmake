@@ -1,2 +1,2 @@
 pushforward_oracle_test(models_checkpoint LABEL models ORACLE checkpoint
-  SOURCES checkpoint.cpp LIBRARIES pushforward::models)
+  SOURCES checkpoint.cpp LIBRARIES pushforward::models nlohmann_json::nlohmann_json)

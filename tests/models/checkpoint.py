@@ -13,11 +13,11 @@ out = folder()
 
 unet = randomize(UNet2DConditionModel(
     block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=24, attention_head_dim=4, norm_num_groups=4,
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")))
-vae = randomize(AutoencoderKL(block_out_channels=(8,), norm_num_groups=4))
-tiny = randomize(AutoencoderTiny(encoder_block_out_channels=(4,) * 4, decoder_block_out_channels=(4,) * 4))
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")), "unet/")
+vae = randomize(AutoencoderKL(block_out_channels=(8,), norm_num_groups=4), "vae/")
+tiny = randomize(AutoencoderTiny(encoder_block_out_channels=(4,) * 4, decoder_block_out_channels=(4,) * 4), "tiny/")
 text = randomize(CLIPTextModel(CLIPTextConfig(
-    vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)))
+    vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)), "text_encoder/")
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 

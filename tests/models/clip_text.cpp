@@ -144,6 +144,9 @@ TEST_CASE("a text encoder's parameters must fit its configuration") {
   config = small.config;
   config.hidden_act = "relu";
   CHECK_THROWS_AS(clip_text(config, small.parameters), bad_option);
+  config = small.config;
+  config.layer_norm_eps = INFINITY;
+  CHECK_THROWS_WITH(clip_text(config, small.parameters), contains_text("layer_norm_eps"));
 }
 
 TEST_CASE("a text encoder's configuration is read under transformers' names and defaults") {

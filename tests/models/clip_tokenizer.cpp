@@ -3,12 +3,14 @@
 #include "clip_small_vocabulary.hpp"
 
 #include <support/catch.hpp>
+#include <support/file_faults.hpp>
 #include <support/oracle.hpp>
 #include <support/scratch_folder.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -38,6 +40,21 @@ std::vector<Row> rows(const safetensors::file& file, const std::string& name, co
   return result;
 }
 
+std::string utf8(std::uint32_t c) {
+  const auto tail = [&](unsigned shift) { return static_cast<char>(0x80U | (c >> shift & 0x3fU)); };
+  if (c < 0x80U) return {static_cast<char>(c)};
+  if (c < 0x800U) return {static_cast<char>(0xc0U | c >> 6U), tail(0)};
+  if (c < 0x10000U) return {static_cast<char>(0xe0U | c >> 12U), tail(6), tail(0)};
+  return {static_cast<char>(0xf0U | c >> 18U), tail(12), tail(6), tail(0)};
+}
+
+/// As clip.py tells rows of ids apart: FNV-1a of whole ids.
+std::uint64_t hashed(const std::vector<std::int64_t>& tokens) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const auto token : tokens) hash = (hash ^ static_cast<std::uint64_t>(token)) * 0x100000001b3U;
+  return hash;
+}
+
 /// A folder with a small vocabulary that is whole.
 struct small_files {
   scratch_folder folder;
@@ -59,7 +76,7 @@ TEST_CASE("the tokenizer gives the ids of transformers for text of every kind") 
   CAPTURE(name);
   const clip_tokenizer tokenize(folder / name);
   const safetensors::file expected(folder / name / "expected.safetensors");
-  const auto texts = rows<std::string>(expected, "text", "text_ends");
+  auto texts = rows<std::string>(expected, "text", "text_ends");
   const auto tokens = rows<std::vector<std::int64_t>>(expected, "tokens", "token_ends");
   REQUIRE(texts.size() > 1000);
   REQUIRE(tokens.size() == texts.size());
@@ -71,7 +88,38 @@ TEST_CASE("the tokenizer gives the ids of transformers for text of every kind") 
       UNSCOPED_INFO("  wanted " << at::tensor(tokens[i], at::kLong));
     }
   CHECK(wrong == 0);
-  CHECK(at::equal(tokenize(texts), libtorch::read_tensor(expected, "padded")));
+  const at::Tensor padded = libtorch::read_tensor(expected, "padded"); // of the first texts
+  REQUIRE(padded.size(0) > 30);
+  texts.resize(static_cast<std::size_t>(padded.size(0)));
+  CHECK(at::equal(tokenize(texts), padded));
+}
+
+TEST_CASE("every character of Unicode 14 is tokenized as transformers does") {
+  const auto folder = oracle_folder(std::filesystem::path(ORACLE_FOLDER) / "tokenizers" / "sd1");
+  if (folder.empty()) return;
+  const clip_tokenizer tokenize(folder);
+  const safetensors::file expected(folder / "characters.safetensors");
+  const at::Tensor ranges = libtorch::read_tensor(expected, "ranges"),
+                   hashes = libtorch::read_tensor(expected, "hashes");
+  std::vector<std::string> characters;
+  for (std::int64_t i = 0; i < ranges.size(0); ++i)
+    for (auto c = ranges[i][0].item<std::int64_t>(); c <= ranges[i][1].item<std::int64_t>(); ++c)
+      characters.push_back(utf8(static_cast<std::uint32_t>(c)));
+  REQUIRE(characters.size() > 150'000);
+  REQUIRE(hashes.size(0) == static_cast<std::int64_t>((characters.size() + 63) / 64));
+  // between letters, alone, and after a letter; 64 a string
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; 64 * row < characters.size(); ++row) {
+    std::string text;
+    for (std::size_t i = 64 * row; i < std::min(64 * (row + 1), characters.size()); ++i)
+      text += "a" + characters[i] + "b " + characters[i] + " A" + characters[i] + " ";
+    const auto tokens = tokenize.encode(text);
+    if (hashed(tokens) !=
+            static_cast<std::uint64_t>(hashes[static_cast<std::int64_t>(row)].item<std::int64_t>()) &&
+        ++wrong < 10)
+      UNSCOPED_INFO("row " << row << ", " << text << "\n  got " << at::tensor(tokens, at::kLong));
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("text that is not UTF-8 is refused") {
@@ -105,6 +153,14 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
     const scratch_folder empty;
     CHECK_THROWS_WITH(clip_tokenizer(empty.path()), contains_text("vocab.json"));
     CHECK_THROWS_AS(clip_tokenizer(empty / "none"), bad_file);
+  }
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"}) {
+    const small_files files;
+    files.load();
+    std::filesystem::remove(files.folder / name);
+    make_fifo(files.folder / name);
+    CHECK_THROWS_WITH(clip_tokenizer(files.folder.path()),
+                      contains_text(std::string(name) + ": is not a regular file but a FIFO"));
   }
   for (const auto& [vocabulary, part] :
        std::vector<std::pair<std::string, std::string>>{{"[", "vocab.json: is not a JSON object"},

@@ -11,14 +11,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from oracle import folder, randomize, save
+from oracle import folder, numbers, randomize, save
 
 out = folder()
-generator = torch.Generator().manual_seed(2)
-
-
-def normal(*shape):
-    return torch.randn(shape, generator=generator)
 
 
 def vjp(f, x, w):
@@ -82,18 +77,19 @@ unets = {
                        up_block_types=("CrossAttnUpBlock2D",)), 1, 5, 5, 5),
 }
 for name, (config, n, height, width, tokens) in unets.items():
-    model = randomize(UNet2DConditionModel(**config))
+    model = randomize(UNet2DConditionModel(**config), "unet/")
     path = out / "unet" / name
     model.save_pretrained(path)
     c = model.config
-    x, w = normal(n, c.in_channels, height, width), normal(n, c.out_channels, height, width)
+    key = f"unet/{name}/"
+    x, w = numbers(key + "x", n, c.in_channels, height, width), numbers(key + "w", n, c.out_channels, height, width)
     time = torch.tensor([500.25, 3.0][:n])
-    context = normal(n, tokens, c.cross_attention_dim)
+    context = numbers(key + "context", n, tokens, c.cross_attention_dim)
     f = lambda x: model(x, time, context).sample
     y, g = vjp(f, x, w)
-    v = normal(*x.shape)
+    v = numbers(key + "v", *x.shape)
     jv = jvp(f, x, v)
-    y_double = model.double()(x.double(), time, context.double()).sample
+    y_double = model.double()(x.double(), time, context.double()).sample.float()
     model.float()
     save(path / "io.safetensors", dict(x=x, time=time, context=context, y=y, y_double=y_double, w=w, vjp=g, v=v, jv=jv))
 
@@ -148,18 +144,19 @@ autoencoders = {
     "grey": (dict(vae, in_channels=1, out_channels=2), 1, 8, 8),
 }
 for name, (config, n, height, width) in autoencoders.items():
-    model = randomize(AutoencoderKL(**config))
+    model = randomize(AutoencoderKL(**config), "autoencoder_kl/")
     path = out / "autoencoder_kl" / name
     model.save_pretrained(path)
     c = model.config
     shift = c.shift_factor or 0.0
-    image = normal(n, c.in_channels, height, width)
+    key = f"autoencoder_kl/{name}/"
+    image = numbers(key + "image", n, c.in_channels, height, width)
     encode = lambda x: (model.encode(x).latent_dist.mean - shift) * c.scaling_factor
     decode = lambda z: model.decode(z / c.scaling_factor + shift).sample
     moments = model.encode(40.0 * image).latent_dist  # far enough for the clamp to matter
     scale = 2 ** (len(c.block_out_channels) - 1)
-    z = normal(n, c.latent_channels, height // scale, width // scale)
-    v, w = normal(*z.shape), normal(n, c.out_channels, scale * z.shape[2], scale * z.shape[3])
+    z = numbers(key + "z", n, c.latent_channels, height // scale, width // scale)
+    v, w = numbers(key + "v", *z.shape), numbers(key + "w", n, c.out_channels, scale * z.shape[2], scale * z.shape[3])
     latent, encode_vjp = vjp(encode, image, z)
     pixels, decode_vjp = vjp(decode, z, w)
     tensors = dict(image=image, latent=latent, encode_vjp=encode_vjp, mean=moments.mean, log_variance=moments.logvar,

@@ -8,7 +8,7 @@ import time
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from oracle import folder, randomize, save
+from oracle import folder, numbers, randomize, save
 
 out = folder()
 four = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
@@ -21,7 +21,6 @@ models = {
         block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)),
 }
-generator = torch.Generator().manual_seed(3)
 for name in sys.argv[2:] or models:
     kind, config = models[name]
     model = randomize(kind(**config))
@@ -29,16 +28,16 @@ for name in sys.argv[2:] or models:
     model.save_pretrained(path, max_shard_size="100GB")
     with torch.no_grad():
         if kind is UNet2DConditionModel:
-            x = torch.randn((1, 4, 64, 64), generator=generator)
-            context = torch.randn((1, 77, model.config.cross_attention_dim), generator=generator)
+            x = numbers("x", 1, 4, 64, 64)
+            context = numbers("context", 1, 77, model.config.cross_attention_dim)
             t = torch.tensor([481.0])
             start = time.perf_counter()
             y = model(x, t, context).sample
             seconds = time.perf_counter() - start
             save(path / "io.safetensors", dict(x=x, time=t, context=context, y=y))
         else:
-            image = torch.randn((1, 3, 512, 512), generator=generator)
-            z = torch.randn((1, 4, 64, 64), generator=generator)
+            image = numbers("image", 1, 3, 512, 512)
+            z = numbers("z", 1, 4, 64, 64)
             start = time.perf_counter()
             latent = model.encode(image).latent_dist.mean * model.config.scaling_factor
             pixels = model.decode(z / model.config.scaling_factor).sample

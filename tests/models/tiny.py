@@ -1,7 +1,7 @@
 """Tiny autoencoders: diffusers' AutoencoderTiny in several configurations, and the files of the original repository
 (https://github.com/madebyollin/taesd), whose architecture is stated here a second time in nn.Sequential."""
 
-from oracle import folder, randomize, save
+from oracle import folder, images, numbers, randomize, save
 
 import torch
 from diffusers import AutoencoderTiny
@@ -11,17 +11,22 @@ from torch import nn
 out = folder()
 
 
-def products(f, x):
+def products(f, x, key):
     """f(x), and J^T w at x for a random w."""
     x = x.clone().requires_grad_(True)
     y = f(x)
-    w = torch.randn_like(y)
+    w = numbers(key, *y.shape)
     return y, w, torch.autograd.grad(y, x, w)[0]
 
 
+def inputs(name, channels, latent_channels):
+    """An image, and latents that do not belong to it."""
+    return images(name + "/image", 2, channels, 16, 24), numbers(name + "/z", 2, latent_channels, 2, 3, deviation=2.0)
+
+
 def write(name, encode, decode, image, z, **more):
-    encoded, w_e, vjp_e = products(encode, image)
-    decoded, w_d, vjp_d = products(decode, z)
+    encoded, w_e, vjp_e = products(encode, image, name + "/w_encoder")
+    decoded, w_d, vjp_d = products(decode, z, name + "/w_decoder")
     save(out / f"{name}.safetensors",
          {"image": image, "encoded": encoded, "w_encoder": w_e, "encoder_vjp": vjp_e,
           "z": z, "decoded": decoded, "w_decoder": w_d, "decoder_vjp": vjp_d, **more})
@@ -38,11 +43,11 @@ CONFIGURATIONS = {
 
 for name, options in CONFIGURATIONS.items():
     n = len(options.get("num_encoder_blocks", (1, 3, 3, 3)))
-    model = randomize(AutoencoderTiny(encoder_block_out_channels=(8,) * n, decoder_block_out_channels=(12,) * n, **options))
+    model = randomize(AutoencoderTiny(encoder_block_out_channels=(8,) * n, decoder_block_out_channels=(12,) * n,
+                                      **options), name + "/")
     model.save_pretrained(out / name)
     c = model.config
-    image = torch.rand(2, c.in_channels, 32, 40) * 2 - 1
-    z = 2 * torch.randn(2, c.latent_channels, 4, 5)
+    image, z = inputs(name, c.in_channels, c.latent_channels)
     write(name,
           lambda x: (model.encode(x).latents - c.shift_factor) * c.scaling_factor,
           lambda x: model.decode(x / c.scaling_factor + c.shift_factor).sample,
@@ -92,9 +97,9 @@ def decoder(n, latents, groups):
 
 
 for name, latents, groups in (("original_taesd", 4, 0), ("original_taef2", 32, 4)):
-    e, d = randomize(encoder(8, latents, groups)), randomize(decoder(8, latents, groups))
+    e = randomize(encoder(8, latents, groups), name + "/encoder/")
+    d = randomize(decoder(8, latents, groups), name + "/decoder/")
     (out / name).mkdir()
     save_file(e.state_dict(), out / name / "encoder.safetensors")
     save_file(d.state_dict(), out / name / "decoder.safetensors")
-    write(name, lambda x: e((x + 1) / 2), lambda z: d(z) * 2 - 1,
-          torch.rand(2, 3, 32, 40) * 2 - 1, 2 * torch.randn(2, latents, 4, 5))
+    write(name, lambda x: e((x + 1) / 2), lambda z: d(z) * 2 - 1, *inputs(name, 3, latents))

@@ -35,6 +35,8 @@ TEST_CASE("a view of another tensor is written as the numbers it shows") {
   CHECK(libtorch::read_tensor(file, "turned").equal(whole.t()));
   CHECK(libtorch::read_tensor(file, "column").equal(whole.select(1, 2)));
   CHECK(file.metadata().at("k") == "v");
+  CHECK(libtorch::serialize_tensors({{"turned", whole.t()}, {"column", whole.select(1, 2)}}, {{"k", "v"}}) ==
+        read_bytes(folder / "w"));
 }
 
 TEST_CASE("numbers and empty tensors keep their shape") {

@@ -104,6 +104,39 @@ TEST_CASE("the study writes strips, a trace and a table, and one pullback runs w
   CHECK_THAT(read_bytes(folder / "o/table.md"), contains_text("| p | superres_x8 |"));
 }
 
+TEST_CASE("photographs of one name are told apart, and none is overwritten") {
+  const scratch_folder folder;
+  write_autoencoder(folder.path());
+  fs::create_directory(folder / "other");
+  write_photograph(folder / "p.png");
+  write_photograph(folder / "other/p.png");
+  const std::string network = "--autoencoder " + folder.path().string() + " --size 64 --K 1 --tasks half ";
+  const std::string both = (folder / "p.png").string() + " " + (folder / "other/p.png").string();
+  REQUIRE(run(folder, network + both + " --out " + (folder / "o").string()) == 0);
+  const auto said = read_bytes(folder / "out.txt");
+  CHECK_THAT(said, contains_text((folder / "other/p.png").string() + " is called p-2 in what is written"));
+  CHECK(fs::exists(folder / "o/p_half.png"));
+  CHECK(fs::exists(folder / "o/p-2_half.png"));
+  const auto trace = nlohmann::json::parse(read_bytes(folder / "o/trace.json"));
+  CHECK(trace["runs"][1]["photograph"] == "p-2");
+  CHECK(trace["psnr_of_the_autoencoder_db"].size() == 2);
+
+  write_photograph(folder / "p_half.png");
+  const auto refused = [&](const std::string& arguments, const std::string& message) {
+    CHECK(run(folder, network + arguments) == 2);
+    CHECK_THAT(read_bytes(folder / "out.txt"), contains_text(message));
+  };
+  refused((folder / "p.png").string() + " " + (folder / "p_half.png").string() + " --out " +
+              folder.path().string(),
+          "would overwrite a photograph, " + (folder / "p_half.png").string());
+  CHECK_FALSE(fs::exists(folder / "trace.json"));
+  refused((folder / "p.png").string() + " --out " + (folder / "p.png").string(), "is not a folder");
+  refused((folder / "p.png").string() + " --out ''", "is empty");
+  // a photograph that cannot be read ends the study before the first is looked at
+  refused(both + " " + (folder / "none.png").string() + " --out " + (folder / "n").string(), "none.png");
+  CHECK_FALSE(fs::exists(folder / "n"));
+}
+
 TEST_CASE("what the study cannot use is one line and exit status 2") {
   const scratch_folder folder;
   write_autoencoder(folder.path());
@@ -119,7 +152,7 @@ TEST_CASE("what the study cannot use is one line and exit status 2") {
     CHECK(std::count(text.begin(), text.end(), '\n') == 1);
   };
   refused(network + (folder / "text.png").string(), "neither a JPEG nor a PNG");
-  refused(network + (folder / "none.png").string(), "no such picture");
+  refused(network + (folder / "none.png").string(), "no such file");
   refused(network + "--size 100 " + (folder / "p.png").string(), "multiple of 64");
   refused(network + "--tasks half,x3 " + (folder / "p.png").string(), "x3");
   refused("--autoencoder " + (folder / "nowhere").string() + " " + (folder / "p.png").string(), "nowhere");

@@ -10,6 +10,7 @@
 #include <pictures.hpp>
 
 #include <common/colour.hpp>
+#include <common/orientation.hpp>
 
 #include <pushforward/error.hpp>
 

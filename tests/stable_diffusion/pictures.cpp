@@ -128,8 +128,8 @@ TEST_CASE("files that are no picture are refused") {
     CAPTURE(bytes);
     CHECK(refused(folder, bytes));
   }
-  CHECK_THROWS_WITH(read_picture(folder / "none.png"), contains_text("no such picture"));
-  CHECK_THROWS_WITH(read_picture(folder.path()), contains_text("no such picture"));
+  CHECK_THROWS_WITH(read_picture(folder / "none.png"), contains_text("no such file"));
+  CHECK_THROWS_WITH(read_picture(folder.path()), contains_text("is not a regular file but a folder"));
 }
 
 TEST_CASE("an image becomes a picture and comes back") {

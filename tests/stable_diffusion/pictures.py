@@ -1,25 +1,17 @@
 """Pictures that Pillow wrote, and what Pillow reads from them; its antialiased cubic resize."""
 
-import sys
+from oracle import folder, numbers, save
 
-from oracle import folder, save
-
+import numpy as np
 import torch
-
-try:
-    import numpy as np
-    from PIL import Image, ImageOps
-except ImportError as missing:
-    print(f"skipped, no oracle: {missing}; install Pillow and numpy")
-    sys.exit(77)
+from PIL import Image, ImageOps
 
 out = folder()
-random = np.random.default_rng(0)
 
 # a smooth colour picture with some noise: both halves of JPEG's coding have something to do
 y, x = np.mgrid[0:37, 0:53]
 colour = np.stack([128 + 100 * np.sin(x / 9), 128 + 100 * np.cos(y / 7), 3 * x + 2 * y], -1)
-colour = (colour + random.normal(0, 5, colour.shape)).clip(0, 255).astype(np.uint8)
+colour = (colour + numbers("colour", *colour.shape, deviation=5.0).numpy()).clip(0, 255).astype(np.uint8)
 rgb = Image.fromarray(colour)
 alpha = rgb.copy()
 alpha.putalpha(Image.fromarray(np.where(x < 20, 0, 255).astype(np.uint8)))
@@ -65,7 +57,7 @@ save(out / "wanted.safetensors", wanted)
 
 # resize, channel by channel in float32
 channels = [Image.fromarray(colour[..., c].astype(np.float32) / 127.5 - 1) for c in range(3)]
-sizes = {"smaller": (16, 24), "larger": (64, 80), "mixed": (24, 80)}
+sizes = {"smaller": (16, 24), "larger": (40, 56), "mixed": (24, 56)}
 save(out / "resized.safetensors",
      {name: torch.from_numpy(np.stack([np.array(c.resize((w, h), Image.Resampling.BICUBIC)) for c in channels])).clamp(-1, 1)
       for name, (h, w) in sizes.items()})

@@ -2,12 +2,19 @@
 
 #include "programs.hpp"
 
+#include <support/file_faults.hpp>
+#include <support/original_layout.hpp>
+#include <support/published_checkpoints.hpp>
+
+#include <free_memory.hpp>
 #include <support/picture_files.hpp>
 
 #include <masks.hpp>
 #include <room.hpp>
 #include <run.hpp>
 
+#include <pushforward/libtorch/models/autoencoder_kl.hpp>
+#include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/samplers/ddim.hpp>
 #include <pushforward/step_sizes.hpp>
 #include <pushforward/updates/inexact_newton.hpp>
@@ -15,6 +22,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cmath>
+#include <functional>
 
 using namespace testing_support;
 
@@ -32,6 +40,30 @@ double rms(const at::Tensor& difference, const at::Tensor& where) {
       .mean()
       .sqrt()
       .item<double>();
+}
+
+const words one_step{"--known", "left", "--steps", "1", "--K", "1", "--save-latents"};
+
+/// A copy of some networks' parameters of a single file of the original layout, under the names that the
+/// networks ask for.
+void write_renamed(const fs::path& to, const fs::path& single, const tensors& all,
+                   const pushforward::libtorch::models::naming& names,
+                   const std::function<void(const pushforward::libtorch::models::weights&)>& load) {
+  tensors renamed;
+  load({{single}, {}, [&](const std::string& name) {
+          const auto place = names(name);
+          if (const auto found = all.find(place.key); found != all.end())
+            renamed[name] = found->second.chunk(place.parts)[static_cast<std::size_t>(place.part)];
+          return place;
+        }});
+  fs::create_directories(to.parent_path());
+  write_single_file(to, renamed);
+}
+
+/// A single file of Stable Diffusion `context` (768: 1.x, 1024: 2.x), in the small, with the vocabulary of
+/// the small checkpoint.
+tensors small_single_file(std::int64_t context = 768) {
+  return random_parameters(original_layout::of(original_sizes::small(514, context)));
 }
 
 /// A file that claims tensors of float16 and holds nothing: they take no room on the disk.
@@ -325,9 +357,10 @@ TEST_CASE("every policy and step size runs on a checkpoint") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
   const scratch_folder folder;
+  const words plain{oracle / "picture.png", "--known", "left", "--steps", "2", "--policy", "none"};
+  CHECK(run(folder, oracle, "inpaint", plain).ended.status == 0);
   for (const words& choice : std::vector<words>{{"--policy", "gradient_descent"},
                                                 {"--policy", "forward_mode_newton"},
-                                                {"--policy", "none"},
                                                 {"--policy", "gradient_descent", "--guidance", "2"},
                                                 {"--step-size", "spectral", "--lr", "0.5"},
                                                 {"--step-size", "constant"},
@@ -546,14 +579,241 @@ TEST_CASE("a checkpoint whose network predicts v is run as one") {
   CHECK(relative_l2(v, c.a * x - output) < 1e-4);
 }
 
+TEST_CASE("the published folders run as their readers run them, with networks of small sizes") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto plain = run(folder, oracle, "inpaint", joined({oracle / "picture.png"}, one_step)).latents();
+  for (const auto& published : published_checkpoints()) {
+    CAPTURE(published.name);
+    const fs::path made = folder / published.name;
+    fs::copy(oracle / "checkpoint", made, fs::copy_options::recursive);
+    write_configurations(made, published);
+    for (const char* part : {"unet", "vae", "text_encoder"}) {
+      const auto small = json::parse(read_bytes(oracle / "checkpoint" / part / "config.json"));
+      auto config = json::parse(read_bytes(made / part / "config.json"));
+      for (const char* size :
+           {"block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim",
+            "norm_num_groups", "down_block_types", "up_block_types", "vocab_size", "hidden_size",
+            "intermediate_size", "num_hidden_layers", "num_attention_heads"})
+        if (small.contains(size) && !small[size].is_null()) config[size] = small[size];
+      write_bytes(made / part / "config.json", config.dump());
+    }
+    const auto r =
+        run(folder, oracle, "inpaint", joined({"--model", made, oracle / "picture.png"}, one_step));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    CHECK(r.trace()["model"]["prediction"] == published.prediction);
+    // the same networks, schedule and padding: the very run of the checkpoint that says all its keys
+    if (!published.second) CHECK(at::equal(r.latents(), plain));
+  }
+}
+
+TEST_CASE("a single file runs as the folder with the same parameters, whatever else it holds") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  namespace m = pushforward::libtorch::models;
+  const scratch_folder folder;
+  const auto all = small_single_file();
+  auto more = all;
+  more["cond_stage_model.transformer.text_model.embeddings.position_ids"] = at::arange(77).unsqueeze(0);
+  more["model_ema.diffusion_modelinput_blocks00weight"] = at::zeros({64, 4, 3, 3});
+  more["global_step"] = at::zeros({}, at::kLong);
+  const auto single = write_single_file(folder / "single.safetensors", more);
+  const fs::path whole = folder / "whole", tokenizer = oracle / "checkpoint" / "tokenizer";
+  const std::string clip = "cond_stage_model.transformer.";
+
+  write_configurations(whole, published_checkpoints().front());
+  fs::copy(tokenizer, whole / "tokenizer", fs::copy_options::overwrite_existing);
+  const auto shrunk = [&](const char* part, const json& sizes) {
+    auto config = json::parse(read_bytes(whole / part / "config.json"));
+    config.update(sizes);
+    write_bytes(whole / part / "config.json", config.dump());
+    return whole / part / "config.json";
+  };
+  const auto unet =
+      m::unet_config::read(shrunk("unet", {{"block_out_channels", {64, 128}},
+                                           {"layers_per_block", 1},
+                                           {"down_block_types", {"CrossAttnDownBlock2D", "DownBlock2D"}},
+                                           {"up_block_types", {"UpBlock2D", "CrossAttnUpBlock2D"}}}));
+  const auto vae = m::autoencoder_kl_config::read(
+      shrunk("vae", {{"block_out_channels", {32, 32, 32, 32}}, {"layers_per_block", 1}}));
+  const auto text = m::clip_text_config::read(
+      shrunk("text_encoder", {{"vocab_size", 514}, {"intermediate_size", 64}, {"num_hidden_layers", 1}}));
+  write_renamed(whole / "unet" / "diffusion_pytorch_model.safetensors", single, all, m::ldm_unet_names(unet),
+                [&](const m::weights& w) { m::unet(unet, w); });
+  write_renamed(whole / "vae" / "diffusion_pytorch_model.safetensors", single, all,
+                m::ldm_autoencoder_names(vae), [&](const m::weights& w) { m::autoencoder_kl(vae, w); });
+  write_renamed(whole / "text_encoder" / "model.safetensors", single, all, m::ldm_clip_text_names(),
+                [&](const m::weights& w) { m::clip_text(text, w); });
+
+  const words arguments = joined({oracle / "picture.png", "--prompt", "a cat!"}, one_step);
+  const auto latents_of = [&](const words& model) {
+    const auto r = run(folder, oracle, "inpaint", joined(model, arguments));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return r.latents();
+  };
+  const words of_single{"--model", single, "--tokenizer", tokenizer};
+  const at::Tensor expected = latents_of({"--model", whole});
+  CHECK(expected.isfinite().all().item<bool>());
+  CHECK(relative_l2(latents_of(of_single), expected) < 1e-6);
+
+  // without its autoencoder, or without one that fits, with another from a file
+  auto rest = all;
+  tensors bare;
+  for (const auto& [name, t] : all)
+    if (name.starts_with(original_vae)) {
+      bare[name.substr(original_vae.size())] = t;
+      rest.erase(name);
+    }
+  const auto file = write_single_file(folder / "vae.safetensors", bare);
+  const words headless{"--model", write_single_file(folder / "headless.safetensors", rest), "--tokenizer",
+                       tokenizer};
+  for (const fs::path& from : {fs::path(file), fs::path(single), whole / "vae",
+                               whole / "vae" / "diffusion_pytorch_model.safetensors", whole})
+    CHECK(relative_l2(latents_of(joined(headless, {"--vae", from})), expected) < 1e-6);
+  fs::remove_all(whole / "vae");
+  CHECK(relative_l2(latents_of({"--model", whole, "--vae", file}), expected) < 1e-6);
+  const auto alone = run(folder, oracle, "inpaint", joined(headless, arguments));
+  CHECK(alone.ended.status == 2);
+  CHECK(
+      holds(alone.ended.said, "the VAE (first_stage_model.*), which the option vae can take from elsewhere"));
+}
+
+TEST_CASE("a single file that is marked v_pred and ztsnr is run as v, from noise without any signal") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  auto all = small_single_file();
+  const words arguments{oracle / "picture.png",
+                        "--known",
+                        "left",
+                        "--policy",
+                        "none",
+                        "--steps",
+                        "1",
+                        "--eta",
+                        "0",
+                        "--batch",
+                        "2",
+                        "--latents",
+                        oracle / "inpaint.safetensors",
+                        "--save-latents"};
+  const auto one = [&](const char* name) {
+    const auto r = run(folder, oracle, "inpaint",
+                       joined({"--model", write_single_file(folder / name, all), "--tokenizer",
+                               oracle / "checkpoint" / "tokenizer"},
+                              arguments));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    return std::pair(r.latents(), r.trace()["model"]);
+  };
+  const auto [epsilon, said] = one("epsilon.safetensors");
+  CHECK(said["prediction"] == "epsilon");
+  CHECK(!said.contains("zero_terminal_snr"));
+  all["v_pred"] = all["ztsnr"] = at::zeros({0});
+  const auto [v, marked] = one("v.safetensors");
+  CHECK(marked["prediction"] == "v");
+  CHECK(marked["zero_terminal_snr"] == true);
+  // one step ends at the estimate: (x - s o) / a of epsilon; with a = 0, s = 1 that of v is -o
+  const auto c = loaded(oracle).path().at(1000); // Stable Diffusion's schedule, too
+  const at::Tensor x = expected(oracle, "inpaint.safetensors", "start");
+  CHECK(relative_l2(v, -(x - c.a * epsilon) / c.s) < 1e-4);
+
+  // more steps, on noise of either kind, and under guidance
+  for (const words& choice :
+       std::vector<words>{{"--eta", "1"}, {}, {"--guidance", "2"}, {"--start", "0.5"}}) {
+    const auto r =
+        run(folder, oracle, "inpaint",
+            joined({"--model", folder / "v.safetensors", "--tokenizer", oracle / "checkpoint" / "tokenizer",
+                    oracle / "picture.png", "--known", "left", "--steps", "3", "--K", "2", "--save-latents"},
+                   choice));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    CHECK(r.latents().isfinite().all().item<bool>());
+  }
+}
+
+TEST_CASE("a single file wants the tokenizer of its version, which pads as its text encoder was trained") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const fs::path first = oracle / "checkpoint" / "tokenizer", second = folder / "second";
+  fs::copy(first, second);
+  auto config = json::object();
+  if (fs::exists(second / "tokenizer_config.json"))
+    config = json::parse(read_bytes(second / "tokenizer_config.json"));
+  config["pad_token"] = "!";
+  write_bytes(second / "tokenizer_config.json", config.dump());
+  for (const auto& [context, right, wrong] :
+       {std::tuple{768, first, second}, std::tuple{1024, second, first}}) {
+    CAPTURE(context);
+    const fs::path file = write_single_file(folder / "single.safetensors", small_single_file(context));
+    const std::string version = context == 768 ? "1.x" : "2.x";
+    const words arguments =
+        joined({"--model", file, "--prediction", "epsilon", oracle / "picture.png"}, one_step);
+    const auto good = run(folder, oracle, "inpaint", joined(arguments, {"--tokenizer", right}));
+    INFO(good.ended.said);
+    CHECK(good.ended.status == 0);
+    for (const words& choice : std::vector<words>{{"--tokenizer", wrong}, {}}) {
+      const auto r = run(folder, oracle, "inpaint", joined(arguments, choice));
+      INFO(r.ended.said);
+      CHECK(r.ended.status == 2);
+      CHECK(holds(r.ended.said, "the tokenizer folder of a Stable Diffusion " + version + " checkpoint"));
+      CHECK(holds(r.ended.said,
+                  choice.empty() ? "a single file holds no tokenizer" : "pads with another token"));
+    }
+  }
+}
+
+TEST_CASE("TAESD's files of its own repository are the autoencoder that diffusers made of them") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const fs::path theirs = oracle / "tiny" / "diffusion_pytorch_model.safetensors";
+  const pushforward::safetensors::file made(theirs);
+  tensors encoder, decoder; // there a clamp is the decoder's module 0, which diffusers does not count
+  for (const auto& [name, view] : made.tensors()) {
+    const std::string within = name.substr(std::string("encoder.layers.").size());
+    const auto dot = within.find('.');
+    const int number = std::stoi(within.substr(0, dot));
+    const at::Tensor t = pushforward::libtorch::read_tensor(made, name);
+    if (name.starts_with("encoder."))
+      encoder[within] = t;
+    else
+      decoder[std::to_string(number + 1) + within.substr(dot)] = t;
+  }
+  fs::create_directory(folder / "taesd");
+  write_single_file(folder / "taesd" / "encoder.safetensors", encoder);
+  write_single_file(folder / "taesd" / "decoder.safetensors", decoder);
+  const auto picture_with = [&](const fs::path& vae) {
+    const auto r = run(folder, oracle, "inpaint", joined({oracle / "picture.png", "--vae", vae}, one_step));
+    INFO(r.ended.said);
+    REQUIRE(r.ended.status == 0);
+    CHECK(r.trace()["model"]["vae"] == vae.filename().string());
+    return std::pair(r.latents(), r.picture());
+  };
+  const auto [latents, picture] = picture_with(oracle / "tiny");
+  const auto [same_latents, same_picture] = picture_with(folder / "taesd");
+  CHECK(relative_l2(same_latents, latents) < 1e-6);
+  CHECK(at::equal(same_picture, picture));
+  fs::remove(folder / "taesd" / "decoder.safetensors");
+  const auto half =
+      run(folder, oracle, "inpaint", joined({oracle / "picture.png", "--vae", folder / "taesd"}, one_step));
+  CHECK(half.ended.status == 2);
+  CHECK(holds(half.ended.said, "taesd/decoder.safetensors"));
+}
+
 TEST_CASE("a prompt that is too long is cut off, and said to be") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
   const scratch_folder folder;
   std::string prompt;
   for (int i = 0; i < 80; ++i) prompt += "a "; // a token each, beside one for the start and one for the end
-  const auto r =
-      run(folder, oracle, "inpaint", joined(inpainting(oracle), {"--policy", "none", "--prompt", prompt}));
+  const auto r = run(
+      folder, oracle, "inpaint",
+      {oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none", "--prompt", prompt});
   CHECK(r.ended.status == 0);
   CHECK(holds(r.ended.said, "the prompt has 80 tokens: the last 5 are cut off\n"));
 }
@@ -590,6 +850,12 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
   for (auto& [name, tensor] : tensors)
     if (name == "decoder.conv_out.weight") tensor.fill_(3e38);
   pushforward::libtorch::write_tensors(weights, tensors);
+  fs::create_directories(folder / "no_vae" / "config.json");
+  fs::copy(oracle / "checkpoint", folder / "endless", fs::copy_options::recursive);
+  const fs::path scheduler = folder / "endless" / "scheduler" / "scheduler_config.json";
+  auto endless = json::parse(read_bytes(scheduler));
+  endless["num_train_timesteps"] = 100000;
+  write_bytes(scheduler, endless.dump());
   examples::write_png(folder / "white.png", examples::picture(64, 96, 1, 255));
   examples::write_png(folder / "black.png", examples::picture(64, 96, 1, 0));
   examples::picture stripes(64, 96, 1, 255); // a black line in every block of 8 x 8
@@ -608,7 +874,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
     std::string said;
   };
   for (const auto& b : std::vector<bad>{
-           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such picture"},
+           {"inpaint", {folder / "none.png", "--mask", mask}, "there is no such file"},
            {"inpaint", {folder / "text.png", "--mask", mask}, "neither a JPEG nor a PNG"},
            {"inpaint", {picture, "--mask", oracle / "narrow_mask.png"}, "64 x 90"},
            {"inpaint", {picture, "--mask", folder / "low_mask.png"}, "60 x 96"},
@@ -647,7 +913,7 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--negative-prompt", "a dog"}, "--guidance"},
            {"inpaint", {picture, "--mask", mask, "--prompt", "\xff"}, "UTF-8"},
            {"inpaint", {picture, "--mask", mask, "--width", "100"}, "multiple of 8"},
-           {"inpaint", {picture, "--mask", mask, "--steps", "0"}, "steps is 0"},
+           {"inpaint", {picture, "--mask", mask, "--steps", "0"}, "--steps: must be"},
            {"inpaint",
             {picture, "--mask", mask, "--latents", oracle / "inpaint.safetensors"},
             "this run's latents"},
@@ -663,6 +929,14 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--tokenizer", folder / "nowhere"}, "nowhere"},
            {"inpaint", {picture, "--mask", mask, "--vae", oracle / "wide"}, "do not belong together"},
            {"inpaint", {picture, "--mask", mask, "--vae", folder / "overflowing"}, "try --vae-dtype float32"},
+           {"inpaint",
+            {picture, "--mask", mask, "--vae", folder / "no_vae"},
+            "no_vae/config.json (a folder)"},
+           {"inpaint", {picture, "--mask", mask, "--vae", folder / "nowhere"}, "no such autoencoder"},
+           {"inpaint", {picture, "--mask", mask, "--vae", picture}, "picture.png"},
+           {"inpaint",
+            {picture, "--mask", mask, "--model", folder / "endless"},
+            "\"num_train_timesteps\" (100000)"},
            {"superres", {oracle / "small.png", "--factor", "1"}, "--factor"},
            {"superres", {picture, "--policy", "exact_newton", "--factor", "8"}, "dense Jacobian"},
            {"superres", {oracle / "small.png", "--pullback", "encoder", "--encoder-probe", "0"}, "probe"}}) {
@@ -698,12 +972,262 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   CHECK(holds(read_bytes(name.string() + ".html"), "stopped by the user"));
 }
 
+TEST_CASE("what no program could write, or would overwrite, is refused before anything is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  write_bytes(folder / "file", "");
+  const words plain{oracle / "picture.png"}, style{oracle / "picture.png", "--clip", oracle / "clip"},
+      known{oracle / "picture.png", "--known", "left"};
+  struct job {
+    std::string program;
+    words arguments;
+    std::string standard; ///< name of what is written
+    words endings;
+  };
+  for (const auto& j :
+       std::vector<job>{{"inpaint",
+                         joined(known, {"--batch", "2", "--frames", "--save-latents"}),
+                         "inpainted",
+                         {"-0.png", "-1.png", ".json", ".html", "-frames.png", ".safetensors"}},
+                        {"superres", plain, "enlarged", {".png", ".json", ".html"}},
+                        {"style", style, "styled", {".png", ".json", ".html"}},
+                        {"jacobian", plain, "jacobian", {".svg", ".png", ".json"}},
+                        {"spectrum", plain, "spectrum", {".svg", ".json"}},
+                        {"convergence", plain, "convergence", {".svg", ".json", ".html"}}}) {
+    const auto refused = [&](const fs::path& out, words arguments, const std::string& said) {
+      arguments = joined({"--model", oracle / "checkpoint", "--out", out}, joined(arguments, j.arguments));
+      const auto ended = run_program(folder, programs + j.program, arguments);
+      INFO(j.program << " --out " << out << ": " << ended.said);
+      CHECK(ended.status == 2);
+      CHECK(ended.said.rfind("pushforward_" + j.program + ": ", 0) == 0); // and no word of loading before
+      CHECK(std::count(ended.said.begin(), ended.said.end(), '\n') == 1);
+      CHECK(holds(ended.said, said));
+    };
+    refused(folder / "file/out", {}, (folder / "file").string() + " is not a folder");
+    refused("/proc/out", {}, "/proc/out");
+    refused("", {}, "is empty");
+    const fs::path results = folder / j.program;
+    for (const auto& ending : j.endings) { // a folder in place of each file in turn
+      const fs::path taken = results / (j.standard + ending);
+      fs::create_directories(taken);
+      refused(results, {}, taken.string() + ": cannot be written (it is a folder)");
+      fs::remove(taken);
+    }
+    CHECK(fs::is_empty(results));
+    for (const auto& ending : j.endings) { // and a file that is read
+      const fs::path input = results / (j.standard + ending);
+      fs::create_symlink(oracle / "checkpoint" / "vae" / "config.json", input);
+      refused(results.string() + "/", {}, input.string() + " would overwrite a file of the checkpoint, ");
+      fs::remove(input);
+    }
+  }
+}
+
+TEST_CASE("no file that a run reads is overwritten") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "picture.png", folder / "cat.png");
+  fs::copy(oracle / "mask.png", folder / "mask.png");
+  fs::copy(oracle / "inpaint.safetensors", folder / "noise.safetensors");
+  const words inpainting{"--model", folder / "model", "--mask", folder / "mask.png", folder / "cat.png"};
+  const words styling{"--model",          folder / "model",      "--clip", folder / "clip", "--content",
+                      folder / "cat.png", oracle / "picture.png"};
+  struct job {
+    std::string program;
+    words arguments;
+    fs::path out, ending;
+    std::string what;
+  };
+  for (const auto& j : std::vector<job>{
+           {"inpaint", inpainting, "cat", ".png", "the picture"},
+           {"inpaint", inpainting, "mask", ".png", "the mask"},
+           {"inpaint", joined(inpainting, {"--save-latents", "--latents", folder / "noise.safetensors"}),
+            "noise", ".safetensors", "the latents"},
+           {"inpaint", joined(inpainting, {"--save-latents"}), "model/unet/diffusion_pytorch_model",
+            ".safetensors", "a file of the checkpoint"},
+           {"inpaint", inpainting, "model/tokenizer/vocab", ".json", "a file of the checkpoint"},
+           {"inpaint", joined(inpainting, {"--vae", folder / "tiny"}), "tiny/config", ".json",
+            "a file of the autoencoder"},
+           {"superres", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"},
+           {"style", styling, "cat", ".png", "the content"},
+           {"style", styling, "clip/config", ".json", "a file of CLIP"},
+           {"jacobian", {"--model", folder / "model", folder / "cat.png"}, "cat", ".png", "the picture"}}) {
+    const fs::path input = folder / (j.out.string() + j.ending.string());
+    const std::string before = read_bytes(input);
+    const auto ended =
+        run_program(folder, programs + j.program, joined({"--out", folder / j.out.string()}, j.arguments));
+    INFO(j.program << ' ' << j.out << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(
+        holds(ended.said, "--out: " + input.string() + " would overwrite " + j.what + ", " + input.string()));
+    CHECK(read_bytes(input) == before);
+  }
+}
+
+TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const mode_t before = ::umask(0027);
+  const auto ended =
+      run_program(folder, programs + "inpaint",
+                  joined({"--model", oracle / "checkpoint", "--out", (folder / "new").string() + "/"},
+                         joined(inpainting(oracle), {"--policy", "none", "--save-latents"})));
+  ::umask(before);
+  INFO(ended.said);
+  REQUIRE(ended.status == 0);
+  for (const char* ending : {".png", ".json", ".html", ".safetensors"})
+    CHECK(mode_of(folder / "new" / (std::string("inpainted") + ending)) == 0640);
+  CHECK(std::distance(fs::directory_iterator(folder / "new"), {}) == 4);
+}
+
+TEST_CASE("a run whose last file does not fit on the disk leaves none, and older results as they were") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto arguments = joined(inpainting(oracle), {"--policy", "none"});
+  REQUIRE(run(folder, oracle, "inpaint", arguments).ended.status == 0);
+  const words endings{".png", ".json", ".html"};
+  words older;
+  for (const auto& ending : endings) older.push_back(read_bytes(folder / ("out" + ending)));
+  const std::size_t room = std::max({older[0].size(), older[1].size(), std::size_t{5000}}) + 1000;
+  REQUIRE(older[2].size() > room);
+  const auto ended = [&] {
+    const size_limit full(room);
+    return run(folder, oracle, "inpaint", joined(arguments, {"--seed", "1"})).ended;
+  }();
+  INFO(ended.said);
+  CHECK(ended.status == 2);
+  CHECK(holds(ended.said, (folder / "out.html").string() + ": cannot be written (File too large)\n"));
+  for (std::size_t i = 0; i < endings.size(); ++i)
+    CHECK(read_bytes(folder / ("out" + endings[i])) == older[i]);
+  CHECK(folder.size() == 4); // those, and what was said
+}
+
+TEST_CASE("a file that is read and is no regular file is refused at once") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
+  fs::copy(oracle / "clip", folder / "clip");
+  fs::copy(oracle / "tiny", folder / "tiny");
+  fs::copy(oracle / "style.safetensors", folder / "noise");
+  const words arguments{"--model",   folder / "model",
+                        "--vae",     folder / "tiny",
+                        "--latents", folder / "noise",
+                        "--steps",   "1",
+                        "--K",       "1",
+                        "--out",     folder / "out",
+                        "--clip",    (folder / "clip").string()};
+  for (const std::string name :
+       {"noise", "clip/config.json", "clip/model.safetensors", "tiny/config.json",
+        "tiny/diffusion_pytorch_model.safetensors", "model/scheduler/scheduler_config.json",
+        "model/unet/diffusion_pytorch_model.safetensors", "model/tokenizer/vocab.json",
+        "model/tokenizer/merges.txt"}) {
+    fs::rename(folder / name, folder / "kept");
+    make_fifo(folder / name);
+    const auto ended = run_program(folder, programs + "style", joined(arguments, {oracle / "picture.png"}));
+    INFO(name << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(holds(ended.said, (folder / name).string() + ": is not a regular file but a FIFO"));
+    fs::remove(folder / name);
+    fs::rename(folder / "kept", folder / name);
+  }
+}
+
 TEST_CASE("too little memory is said before anything is loaded") {
   CHECK_NOTHROW(require_memory(1e9, 1e9, "the UNet"));
   CHECK_THROWS_WITH(
       require_memory(3.4e9, 1e9, "the UNet"),
       "the UNet needs 3400 MB of memory, but 1000 MB are free: close other programs, or choose a "
       "smaller type (--dtype bfloat16, --vae-dtype, --text-dtype)");
+}
+
+TEST_CASE("the memory that is free is the system's, within the tightest control group") {
+  const scratch_folder folder;
+  const fs::path proc = folder / "proc", groups = folder / "cgroup";
+  const auto write = [](const fs::path& path, const std::string& text) {
+    fs::create_directories(path.parent_path());
+    write_bytes(path, text);
+  };
+  const auto free = [&] { return free_memory(proc, groups); };
+  /// In MB: the limit, what is used, and of that the page cache, of files used lately and of others.
+  const auto second = [&](const fs::path& group, const std::string& limit, int used, int active,
+                          int inactive) {
+    write(group / "memory.max", limit + "\n");
+    write(group / "memory.current", std::to_string(used) + "000000\n");
+    write(group / "memory.stat", "anon 1000000\nfile 99000000000\ninactive_file " + std::to_string(inactive) +
+                                     "000000\nactive_file " + std::to_string(active) +
+                                     "000000\nunevictable 0\n");
+  };
+  write(proc / "meminfo",
+        "MemTotal:       16000000 kB\nMemFree:           10000 kB\nMemAvailable:    8000000 kB\n"
+        "HugePages_Total:       0\n");
+  const double system = 8000000.0 * 1024.0;
+  CHECK(free() == system); // no groups at all
+
+  SECTION("version 2, of a container that sees its group as the root") {
+    write(proc / "self/cgroup", "0::/\n");
+    second(groups, "max", 1, 0, 0);
+    CHECK(free() == system);
+    second(groups, "4000000000", 1500, 0, 0);
+    CHECK(free() == 2.5e9);
+    second(groups, "4000000000", 4000, 1000, 2500); // full of page cache
+    CHECK(free() == 3.5e9);
+    second(groups, "4000000000", 4100, 0, 0);
+    CHECK(free() == -1e8);
+    second(groups, "40000000000", 0, 0, 0); // more than there is
+    CHECK(free() == system);
+    fs::remove(groups / "memory.stat");
+    CHECK(free() == system);
+    // without a namespace, the kernel's name for the group is none in the container
+    write(proc / "self/cgroup", "0::/docker/0123abc\n");
+    second(groups, "4000000000", 1500, 0, 0);
+    CHECK(free() == 2.5e9);
+    write(proc / "self/cgroup", "0::/../../elsewhere\n");
+    CHECK(free() == 2.5e9);
+  }
+  SECTION("version 2, groups within groups") {
+    write(proc / "self/cgroup", "0::/user.slice/user-1000.slice/run 1.scope\n");
+    second(groups / "user.slice", "6000000000", 1000, 0, 0);
+    CHECK(free() == 5e9);
+    second(groups / "user.slice/user-1000.slice", "3000000000", 2000, 0, 500);
+    CHECK(free() == 1.5e9);
+    second(groups / "user.slice/user-1000.slice/run 1.scope", "max", 900, 0, 0);
+    CHECK(free() == 1.5e9);
+    second(groups / "user.slice/user-1000.slice/run 1.scope", "1000000000", 900, 0, 0);
+    CHECK(free() == 1e8);
+    second(groups / "user.slice/user-1001.slice", "1", 0, 0, 0); // not ours
+    CHECK(free() == 1e8);
+  }
+  SECTION("version 1") {
+    write(proc / "self/cgroup", "12:cpu,cpuacct:/a\n7:memory:/docker/0123abc\n0::/system.slice\n");
+    const auto first = [&](const fs::path& group, const std::string& limit, const std::string& used,
+                           const std::string& around) {
+      write(group / "memory.limit_in_bytes", limit + "\n");
+      write(group / "memory.usage_in_bytes", used + "\n");
+      write(group / "memory.stat", "cache 5\ninactive_file 7\nhierarchical_memory_limit " + around +
+                                       "\ntotal_inactive_file 500000000\ntotal_active_file 250000000\n");
+    };
+    const std::string none = "9223372036854771712";
+    first(groups / "memory", none, "5000000000", none);
+    CHECK(free() == system);
+    first(groups / "memory/docker/0123abc", "4000000000", "3000000000", none);
+    CHECK(free() == 1.75e9);
+    first(groups / "memory/docker/0123abc", none, "3000000000", "3500000000"); // of a group around
+    CHECK(free() == 1.25e9);
+    first(groups / "memory/docker", "3200000000", "3100000000", "3200000000");
+    CHECK(free() == 8.5e8);
+  }
+  SECTION("a system that says nothing limits nothing") {
+    fs::remove_all(proc);
+    CHECK(free() == std::numeric_limits<double>::infinity());
+  }
 }
 
 TEST_CASE("the memory that a network needs is that of its numbers in the type it computes in") {
@@ -725,6 +1249,7 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   // of a single file only the part that is loaded counts
   write_vast(folder / "single.safetensors",
              {{"cond_stage_model.transformer.a", {many}},
+              {"model_ema.diffusion_modela", {many}},
               {"first_stage_model.a", {many}},
               {"model.diffusion_model.input_blocks.0.0.weight", {320, 4, 3, 3}},
               {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", {320, 768}}});

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from oracle import folder, randomize, save
+from oracle import folder, numbers, randomize, save
 from PIL import Image
 
 import torch
@@ -15,13 +15,13 @@ model = out / "checkpoint"
 
 unet = randomize(UNet2DConditionModel(
     block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")))
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")), "unet/")
 vae = randomize(AutoencoderKL(
     block_out_channels=(8, 8, 16, 16), layers_per_block=1, norm_num_groups=4,
-    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4))
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4), "vae/")
 text = randomize(CLIPTextModel(CLIPTextConfig(
     vocab_size=514, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-    bos_token_id=512, eos_token_id=513, pad_token_id=513)))
+    bos_token_id=512, eos_token_id=513, pad_token_id=513)), "text_encoder/")
 unet.save_pretrained(model / "unet")
 vae.save_pretrained(model / "vae")
 text.save_pretrained(model / "text_encoder")
@@ -38,12 +38,11 @@ tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer", model_max_length=
 (model / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
 for name, channels in ("tiny", 4), ("wide", 8):
     randomize(AutoencoderTiny(latent_channels=channels, encoder_block_out_channels=(8,) * 4,
-                              decoder_block_out_channels=(8,) * 4)).save_pretrained(out / name)
+                              decoder_block_out_channels=(8,) * 4), name + "/").save_pretrained(out / name)
 
-generator = np.random.default_rng(5)
 y, x = np.mgrid[0:64, 0:96] / 64.0
 picture = np.stack([0.5 + 0.4 * np.sin(5 * x + 3 * y), 0.5 + 0.4 * np.cos(4 * y), x / 1.6], -1)
-picture = (255 * (picture + 0.02 * generator.standard_normal(picture.shape)).clip(0, 1)).astype(np.uint8)
+picture = (255 * (picture + numbers("picture", *picture.shape, deviation=0.02).numpy()).clip(0, 1)).astype(np.uint8)
 Image.fromarray(picture).save(out / "picture.png")
 Image.fromarray(picture).save(out / "picture.jpg", quality=95)
 mask = np.full((64, 96), 255, np.uint8)
@@ -66,8 +65,8 @@ def contexts(prompt):
     return text(ids).last_hidden_state
 
 
-def clean(x, t, branches, guidance):
-    o = [unet(x, torch.tensor([float(t - 1)]), c.expand(len(x), -1, -1)).sample for c in branches]
+def clean(x, t, branches, guidance, offset=-1):
+    o = [unet(x, torch.tensor([float(t + offset)]), c.expand(len(x), -1, -1)).sample for c in branches]
     o = o[0] if len(o) == 1 else o[1] + guidance * (o[0] - o[1])
     return (x - (1 - abar[t]).sqrt().float() * o) / abar[t].sqrt().float()
 
@@ -76,19 +75,20 @@ def per_sample(v):
     return v.abs().amax((1, 2, 3), keepdim=True)
 
 
-def loop(x, error, K, lr, branches, guidance=1.0):
-    """Deterministic DDIM; lr goes linearly from the first to the last."""
+def loop(x, error, K, lr, branches, guidance=1.0, reference=False):
+    """Deterministic DDIM; lr goes linearly from the first to the last. With the reference's probe and time, or ours."""
+    offset = 0 if reference else -1
     for i in range(STEPS):
         t, next_t = (round(1000 * (STEPS - j) / STEPS) for j in (i, i + 1))
-        x0 = clean(x, t, branches, guidance)
-        probe = max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[t]) / abar[t]).sqrt()))
+        x0 = clean(x, t, branches, guidance, offset)
+        probe = 0.005 if reference else max(0.005, 2**-11.5) * max(1.0, float(((1 - abar[t]) / abar[t]).sqrt()))
         for k in range(K):
             e = error(x0)
             h = probe / per_sample(e)
-            d = (clean(x + h * e, t, branches, guidance) - x0) / h
+            d = (clean(x + h * e, t, branches, guidance, offset) - x0) / h
             rate = lr[0] + (lr[1] - lr[0]) * k / (K - 1)
             x = x + rate * d / per_sample(d)
-            x0 = clean(x, t, branches, guidance)
+            x0 = clean(x, t, branches, guidance, offset)
         eps = (x - abar[t].sqrt().float() * x0) / (1 - abar[t]).sqrt().float()
         x = abar[next_t].sqrt().float() * x0 + (1 - abar[next_t]).sqrt().float() * eps
     return x
@@ -121,13 +121,14 @@ def resize(images, height, width):
 
 image = torch.from_numpy(picture).float().permute(2, 0, 1)[None] / 127.5 - 1
 known = torch.from_numpy(mask).float()[None, None] / 255
-noise = torch.randn((2, 4, 8, 12), generator=torch.Generator().manual_seed(11))
+noise = numbers("start", 2, 4, 8, 12)
 with torch.no_grad():
     target = encode(image * known)
     m = -torch.nn.functional.max_pool2d(-known, 8)
     save(out / "inpaint.safetensors", {
         "start": noise,
         "plain": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
+        "reference": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")], reference=True),
         "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)})
 
 small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
@@ -153,7 +154,7 @@ def by_decoder(x0):
 
 
 with torch.no_grad():
-    noise = noise[:1]
+    noise = numbers("start", 1, 4, 8, 12)  # the first of the two
     save(out / "superres.safetensors", {
         "start": noise,
         "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
@@ -163,9 +164,9 @@ with torch.no_grad():
 # ---- style (section 2) and the studies of the Jacobian (sections 3 and 4) ----
 
 clip = randomize(CLIPVisionModel(CLIPVisionConfig(
-    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)))
+    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)), "clip/")
 clip.save_pretrained(out / "clip")
-Image.fromarray(picture[:32, -32:]).save(out / "style.png")
+Image.fromarray(picture[:56, -76:]).save(out / "style.png")
 
 
 def gram(images):
@@ -220,16 +221,24 @@ def largest_magnitude(apply, start, n):
 
 
 with torch.no_grad():
-    style = gram(torch.from_numpy(picture[:32, -32:].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1)
+    square = torch.from_numpy(picture[:56, -66:-10].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
+    style = gram(resize(square, 32, 32))
     save(out / "style.safetensors", {
         "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
     x, earlier = at_time(600), at_time(300)
     v = torch.zeros_like(x)
     v[:, :, 3, 4] = 1.0
     forward, backward = estimate(x + v) - estimate(x), vjp(v)
+    # for each channel a v of its own: J v by a difference, and row (v) of the dense Jacobian, which is J^T v
+    one_hot = v * torch.eye(4).view(4, 4, 1, 1)
+    columns = torch.cat([estimate(x + u) - estimate(x) for u in one_hot.split(1)])
+    with torch.enable_grad():
+        rows = torch.autograd.functional.jacobian(lambda point: estimate(point)[0, :, 3, 4], x)[:, 0]
     operators = [jvp, vjp, lambda u: (jvp(u) + vjp(u)) / 2, lambda u: (jvp(u) - vjp(u)) / 2]
     save(out / "studies.safetensors", {
         "start": noise, "J v at 300": ((estimate(earlier + 0.1 * v, 300) - estimate(earlier, 300)) / 0.1).norm(dim=1),
         "J v": forward.norm(dim=1), "J^T v": backward.norm(dim=1),
+        "log J v": columns.square().sum(0).sqrt().log().mean(0), "log J^T v": rows.square().sum(0).sqrt().log().mean(0),
+        "cosine of one-hot": (columns * rows).sum() / (columns.norm() * rows.norm()),
         "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
         "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})

@@ -47,38 +47,100 @@ TEST_CASE("style ends at the latents of the method written in Python, and the tr
   CHECK(r.picture().sizes() == at::IntArrayRef({1, 3, 64, 96}));
   CHECK(holds(read_bytes(r.name.string() + ".html"), "CLIP backward passes"));
 
-  const auto reference =
-      run(folder, oracle, "style", joined(arguments, {"--guidance-convention", "reference"}));
+  const auto reference = run(folder, oracle, "style",
+                             joined(arguments, {"--guidance", "2", "--guidance-convention", "reference"}));
   INFO(reference.ended.said);
   REQUIRE(reference.ended.status == 0);
   CHECK(relative_l2(reference.latents(), r.latents()) < 1e-6);
 
-  const auto encoder = run(folder, oracle, "style",
-                           joined(arguments, {"--pullback", "encoder", "--content", oracle / "picture.png"}));
+  const auto encoder = run(folder, oracle, "style", joined(arguments, {"--pullback", "encoder"}));
   INFO(encoder.ended.said);
   REQUIRE(encoder.ended.status == 0);
   CHECK(encoder.trace()["costs_of_the_batch"]["backward_passes"] == 0);
   CHECK(encoder.trace()["costs_of_the_batch"]["encoder_passes"] == 2 * 4 * 3);
+
+  const auto from_content = run(folder, oracle, "style",
+                                {oracle / "style.png", "--clip", oracle / "clip", "--content",
+                                 oracle / "picture.png", "--start", "0.5", "--width", "96", "--height", "64",
+                                 "--steps", "1", "--K", "1", "--seed", "7", "--save-latents"});
+  INFO(from_content.ended.said);
+  REQUIRE(from_content.ended.status == 0);
+  const latent_model m = loaded(oracle);
+  const at::Tensor content = m.encode(image_of(read_picture(oracle / "picture.png")));
+  CHECK(relative_l2(from_content.latents("start"), pushforward::noised(m.path(), content, 500.0, 7)) < 1e-6);
 }
 
-TEST_CASE("jacobian draws the products that autograd and a forward difference give in Python") {
+TEST_CASE("with the reference's probe and time inpaint ends at the latents of its loop written in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   if (oracle.empty()) return;
   const scratch_folder folder;
-  const auto r =
-      run(folder, oracle, "jacobian",
-          {oracle / "picture.png", "--pixel", "3", "4", "--latents", oracle / "studies.safetensors"});
+  const auto r = run(folder, oracle, "inpaint",
+                     joined({oracle / "picture.png", "--mask", oracle / "mask.png", "--batch", "2",
+                             "--prompt", "a cat", "--probe", "reference", "--time-convention", "reference"},
+                            deterministic(oracle, "inpaint.safetensors")));
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  CHECK(relative_l2(r.latents(), expected(oracle, "inpaint.safetensors", "reference")) < 1e-3);
+  CHECK(r.trace()["settings"]["probe"] == 0.005);
+  CHECK(r.trace()["model"]["time_convention"] == "reference");
+}
+
+namespace {
+
+/// A magnitude of jacobian's trace, as it is in Python.
+at::Tensor map_of(const json& trace, const char* name) {
+  std::vector<double> values;
+  for (const auto& row : trace[name]["magnitude"])
+    for (const double v : row) values.push_back(v);
+  return at::tensor(values, at::kDouble).view({8, 12});
+}
+
+} // namespace
+
+TEST_CASE("jacobian draws the published magnitude of one-hot vectors, as Python has it") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const words at_pixel{oracle / "picture.png",        "--pixel", "3", "4", "--latents",
+                       oracle / "studies.safetensors"};
+  const auto r = run(folder, oracle, "jacobian", at_pixel);
   INFO(r.ended.said);
   REQUIRE(r.ended.status == 0);
   const auto j = r.trace();
-  const auto map_of = [](const json& trace, const char* name) {
-    std::vector<double> values;
-    for (const auto& row : trace[name]["magnitude"])
-      for (const double v : row) values.push_back(v);
-    return at::tensor(values).view({1, 8, 12});
+  const auto difference = [&](const char* name, const char* of) {
+    const at::Tensor wanted = expected(oracle, "studies.safetensors", of).to(at::kDouble);
+    return (map_of(j, name).log() - wanted).abs().max().item<double>();
   };
-  CHECK(relative_l2(map_of(j, "J_v"), expected(oracle, "studies.safetensors", "J v")) < 1e-3);
-  CHECK(relative_l2(map_of(j, "J^T_v"), expected(oracle, "studies.safetensors", "J^T v")) < 1e-4);
+  CHECK(difference("J_v", "log J v") < 1e-2); // a forward difference in float32
+  CHECK(difference("J^T_v", "log J^T v") < 1e-4);
+  CHECK(std::abs(j["cosine_of_J_v_and_J^T_v"].get<double>() -
+                 expected(oracle, "studies.safetensors", "cosine of one-hot").item<double>()) < 1e-3);
+  CHECK(j["vectors"] == "one_hot");
+  CHECK(j["J_v"]["at_the_pixel"] == j["J_v"]["magnitude"][3][4]);
+  CHECK(j["costs"]["passes"] ==
+        1 + 4 + 4); // the estimate, the differences, the graphs of the backward passes
+  CHECK(j["costs"]["backward_passes"] == 4);
+
+  // of a change below the resolution of float32 nothing is felt at places: 0, and no infinite logarithm
+  const auto fine = run(folder, oracle, "jacobian", joined(at_pixel, {"--probe", "1e-7"}));
+  INFO(fine.ended.said);
+  REQUIRE(fine.ended.status == 0);
+  CHECK(map_of(fine.trace(), "J_v").min().item<double>() == 0.0);
+  CHECK(map_of(fine.trace(), "J_v").max().item<double>() > 0.0);
+}
+
+TEST_CASE("jacobian of a vector of ones is what autograd and a forward difference give in Python") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const auto r = run(folder, oracle, "jacobian",
+                     {oracle / "picture.png", "--pixel", "3", "4", "--vectors", "ones", "--latents",
+                      oracle / "studies.safetensors"});
+  INFO(r.ended.said);
+  REQUIRE(r.ended.status == 0);
+  const auto j = r.trace();
+  CHECK(relative_l2(map_of(j, "J_v"), expected(oracle, "studies.safetensors", "J v")[0]) < 1e-3);
+  CHECK(relative_l2(map_of(j, "J^T_v"), expected(oracle, "studies.safetensors", "J^T v")[0]) < 1e-4);
   CHECK(std::abs(j["cosine_of_J_v_and_J^T_v"].get<double>() -
                  expected(oracle, "studies.safetensors", "cosine").item<double>()) < 1e-3);
   CHECK(j["J_v"]["at_the_pixel"] == j["J_v"]["magnitude"][3][4]);
@@ -86,22 +148,22 @@ TEST_CASE("jacobian draws the products that autograd and a forward difference gi
   CHECK(j["costs"]["passes"] == 3); // the estimate, the difference, and the graph of the backward pass
   CHECK(j["costs"]["backward_passes"] == 1);
   CHECK(holds(read_bytes(r.name.string() + ".svg"), "data:image/png;base64,"));
-  CHECK(r.picture().size(3) == 2 * 12 * 26 + 4); // the largest whole number of times that is 320 or less
 
   const at::Tensor shades = r.picture().sum(1)[0]; // which grows with the magnitude
   for (const std::int64_t i : {0, 1}) {
     const auto least = map_of(j, i == 0 ? "J_v" : "J^T_v").argmin().item<std::int64_t>();
-    const at::Tensor map = shades.narrow(1, i * (12 * 26 + 4), 12 * 26);
+    // 26 is the largest whole number of times that is 320 or less
+    const at::Tensor map = shades.narrow(0, 98, 8 * 26).narrow(1, 24 + i * (12 * 26 + 24), 12 * 26);
     CHECK(map[26 * (least / 12) + 13][26 * (least % 12) + 13].item<double>() == map.min().item<double>());
   }
 
   const auto earlier = run(folder, oracle, "jacobian",
-                           {oracle / "picture.png", "--pixel", "3", "4", "--time", "300", "--probe", "0.1",
-                            "--latents", oracle / "studies.safetensors"});
+                           {oracle / "picture.png", "--pixel", "3", "4", "--vectors", "ones", "--time", "300",
+                            "--probe", "0.1", "--latents", oracle / "studies.safetensors"});
   INFO(earlier.ended.said);
   REQUIRE(earlier.ended.status == 0);
-  CHECK(relative_l2(map_of(earlier.trace(), "J_v"), expected(oracle, "studies.safetensors", "J v at 300")) <
-        1e-3);
+  CHECK(relative_l2(map_of(earlier.trace(), "J_v"),
+                    expected(oracle, "studies.safetensors", "J v at 300")[0]) < 1e-3);
 }
 
 TEST_CASE("a study looks at the picture in the size asked for, and without one at a sample of the seed") {
@@ -183,6 +245,7 @@ TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written
   CHECK(noise.trace()["at"] == "a sample of the model");
   CHECK(noise.trace()["spectra"].size() == 8);
   CHECK(holds(read_bytes(noise.name.string() + ".svg"), "<polyline"));
+  CHECK(noise.picture().sizes() == at::IntArrayRef({1, 3, 420, 720}));
 }
 
 TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that diverges beside them") {
@@ -247,6 +310,7 @@ TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that 
   CHECK(holds(r.ended.said, "diverged in step 1"));
   CHECK(holds(read_bytes(r.name.string() + ".html"), "diverged in step 1"));
   CHECK(holds(read_bytes(r.name.string() + ".svg"), "<polyline"));
+  CHECK(r.picture().size(3) == 480);
 }
 
 TEST_CASE("bad input to style and the studies is one line and status 2, and leaves no file") {
@@ -262,7 +326,7 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
     std::string said;
   };
   for (const auto& b : std::vector<bad>{
-           {"style", {folder / "none.png", "--clip", clip}, "there is no such picture"},
+           {"style", {folder / "none.png", "--clip", clip}, "there is no such file"},
            {"style", {picture, "--clip", oracle / "checkpoint"}, "model.safetensors"},
            {"style", {picture, "--clip", clip, "--block", "4"}, "residual block 4"},
            {"style", {picture, "--clip", clip, "--start", "0.5"}, "--content"},
@@ -277,16 +341,22 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
             "is not finite"},
            {"jacobian", {picture, "--pixel", "0", "0", "--time", "1001"}, "1001"},
            {"jacobian", {folder / "text.png"}, "neither a JPEG nor a PNG"},
+           {"jacobian", {picture, "--vectors", "two"}, "--vectors"},
+           {"jacobian", {picture, "--probe", "-1"}, "--probe: -1 is not automatic, reference"},
+           {"spectrum", {picture, "--probe", "nan"}, "--probe: nan is not"},
+           {"convergence", {picture, "--probe", "0.1x"}, "--probe: 0.1x is not"},
            {"jacobian",
             {picture, "--pixel", "3", "4", "--latents", oracle / "inpaint.safetensors"},
             "this run's latents"},
            {"spectrum", {picture, "--times", "-3"}, "-3"},
            {"spectrum", {picture, "--krylov", "0"}, "--krylov"},
            {"spectrum", {picture, "--from", "zero"}, "zero"},
-           {"spectrum", {"--sample-steps", "0", "--width", "64", "--height", "64"}, "steps is 0"},
+           {"spectrum",
+            {"--sample-steps", "0", "--width", "64", "--height", "64"},
+            "--sample-steps: must be"},
            {"convergence", {picture, "--c", "0"}, "--c"},
            {"convergence", {picture, "--lr", "-1"}, "must be positive"},
-           {"convergence", {picture, "--steps", "0"}, "steps is 0"},
+           {"convergence", {picture, "--steps", "0"}, "--steps: must be"},
            {"convergence", {oracle / "small.png", "--width", "8", "--height", "8"}, "nothing is known"},
            {"convergence", {}, "picture"}}) {
     const auto said = run(folder, oracle, b.program, b.arguments);
@@ -296,6 +366,21 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
     const auto last = said.ended.said.rfind("pushforward_" + b.program + ": ");
     REQUIRE(last != std::string::npos);
     CHECK(said.ended.said.find('\n', last) + 1 == said.ended.said.size());
+    for (const char* end : {".png", ".json", ".html", ".svg"}) CHECK(!said.has(end));
+  }
+}
+
+TEST_CASE("without a font a study says so before it loads anything, and leaves no file") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  if (oracle.empty()) return;
+  const scratch_folder folder;
+  const no_fonts bare;
+  for (const std::string program : {"jacobian", "spectrum", "convergence"}) {
+    const auto said = run(folder, oracle, program, {oracle / "picture.png"});
+    INFO(said.ended.said);
+    CHECK(said.ended.status == 2);
+    CHECK(holds(said.ended.said, "no font was found"));
+    CHECK(!holds(said.ended.said, "loading"));
     for (const char* end : {".png", ".json", ".html", ".svg"}) CHECK(!said.has(end));
   }
 }

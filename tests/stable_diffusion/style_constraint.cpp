@@ -54,6 +54,7 @@ TEST_CASE("loss and error of a style are those of transformers and autograd, wit
   CHECK(!value.error.requires_grad());
   CHECK(relative_l2(o.constraint.loss(o["images"]), o["loss"]) < tolerance);
   CHECK(std::abs(o.constraint.size() / o["size"].item<double>() - 1.0) < tolerance);
+  CHECK(relative_l2(o.constraint.picture(), o["resized picture"]) < 1e-6);
 }
 
 TEST_CASE("samples of a style's batch do not see each other, and every evaluation of CLIP is counted") {
@@ -76,7 +77,7 @@ TEST_CASE("an image in the very style has a loss and an error of 0") {
   const auto folder = oracle_folder(ORACLE_FOLDER);
   if (folder.empty()) return;
   const oracle_case o(folder / "alone", 2);
-  const auto alone = o.constraint(o["picture"]);
+  const auto alone = o.constraint(o["resized picture"]);
   CHECK(traits::values(alone.loss).front() == 0.0);
   CHECK(at::equal(alone.error, at::zeros_like(alone.error)));
 }

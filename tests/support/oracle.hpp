@@ -1,22 +1,22 @@
 #pragma once
-// What an oracle script has written; see tests/oracles.cmake.
+// What an oracle script has written, of its recording; see tests/oracles.cmake.
 
 #include <pushforward/libtorch/safetensors.hpp>
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <filesystem>
-#include <iostream>
+#include <limits>
+#include <stdexcept>
 #include <string>
 
 namespace testing_support {
 
-/// The folder of the script's files; empty where Python's packages were missing, and then the case is to
-/// return (ctest calls it skipped).
+/// The folder of the script's files. \throws std::runtime_error where it is not there
 inline std::filesystem::path oracle_folder(const std::filesystem::path& folder) {
   if (std::filesystem::is_directory(folder)) return folder;
-  std::cout << "no oracle: " << folder.string() << " was not written\n";
-  return {};
+  throw std::runtime_error("no folder " + folder.string() + ": run this test by ctest, which makes it first");
 }
 
 /// |a - b| / |b| in the L2 norm, in float64; infinite where a is not finite or of another shape.

@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -52,6 +54,35 @@ inline finished run_program(const scratch_folder& folder, const std::string& pat
   const auto output = folder / "output.txt";
   const int status = status_of(start_program(path, std::move(arguments), output));
   return {status, read_bytes(output)};
+}
+
+/// While it lives, programs that are started find no font.
+class no_fonts {
+public:
+  no_fonts() {
+    write_bytes(folder_ / "fonts.conf", "<fontconfig></fontconfig>");
+    ::setenv("FONTCONFIG_FILE", (folder_ / "fonts.conf").c_str(), 1);
+  }
+  ~no_fonts() { ::unsetenv("FONTCONFIG_FILE"); }
+  no_fonts(const no_fonts&) = delete;
+  no_fonts& operator=(const no_fonts&) = delete;
+
+private:
+  scratch_folder folder_;
+};
+
+/// Options with a number, by the help of a program: those of type INT, UINT or FLOAT, or an array of them.
+inline std::vector<std::string> options_with_numbers(const std::string& help) {
+  std::vector<std::string> options;
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string option, type;
+    if (words >> option >> type && option.rfind("--", 0) == 0 &&
+        (type.find("INT") != std::string::npos || type.find("FLOAT") != std::string::npos))
+      options.push_back(option);
+  }
+  return options;
 }
 
 inline bool holds(const std::string& text, const std::string& part) {

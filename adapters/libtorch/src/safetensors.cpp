@@ -61,9 +61,11 @@ at::Tensor map_tensor(const safetensors::file& file, const std::string& name) {
       at::TensorOptions().dtype(type));
 }
 
-void write_tensors(const std::filesystem::path& path,
-                   const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                   const std::map<std::string, std::string>& metadata) {
+namespace {
+
+/// Calls f(list) with the tensors as the format has them.
+template <class F>
+auto with_views(const std::vector<std::pair<std::string, at::Tensor>>& tensors, const F& f) {
   std::vector<at::Tensor> kept;
   std::vector<safetensors::named_tensor> list;
   for (const auto& [name, tensor] : tensors) {
@@ -81,7 +83,20 @@ void write_tensors(const std::filesystem::path& path,
           host.sizes().vec(),
           {static_cast<const std::byte*>(host.const_data_ptr()), static_cast<std::size_t>(host.nbytes())}}});
   }
-  safetensors::write(path, list, metadata);
+  return f(list);
+}
+
+} // namespace
+
+std::string serialize_tensors(const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  return with_views(tensors, [&](const auto& list) { return safetensors::serialize(list, metadata); });
+}
+
+void write_tensors(const std::filesystem::path& path,
+                   const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                   const std::map<std::string, std::string>& metadata) {
+  with_views(tensors, [&](const auto& list) { safetensors::write(path, list, metadata); });
 }
 
 } // namespace pushforward::libtorch

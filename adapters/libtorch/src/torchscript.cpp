@@ -1,9 +1,10 @@
 #include <pushforward/libtorch/torchscript.hpp>
 
+#include <pushforward/safetensors/regular_file.hpp>
+
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,9 +15,7 @@ namespace {
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 torch::jit::Module loaded(const std::filesystem::path& file, c10::ScalarType compute, c10::Device device) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(file, ignored))
-    throw bad_file(file.string() + ": there is no such file");
+  const safetensors::regular_file opened(file); // refuses what cannot be read in one clear line
   auto module = [&] {
     try {
       return torch::jit::load(file.string(), c10::Device(c10::kCPU));

@@ -1,5 +1,7 @@
 #include <pushforward/safetensors/file.hpp>
 
+#include <pushforward/safetensors/regular_file.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <fcntl.h>
@@ -24,7 +26,7 @@ using json = nlohmann::json;
 
 constexpr std::size_t length_size = 8;
 constexpr std::uint64_t header_limit = 100'000'000;
-constexpr int depth_limit = 4;
+constexpr std::size_t depth_limit = 4;
 
 struct type_row {
   dtype type;
@@ -66,49 +68,53 @@ std::string quoted(const std::string& text) {
   return json(text.substr(0, 200)).dump(-1, ' ', true, json::error_handler_t::replace);
 }
 
-/// Parses the header; a key that comes twice in one object is an error, which a plain parse would swallow.
-json header_json(std::span<const std::byte> bytes, const std::string& name) {
-  std::vector<std::set<std::string>> keys;
-  std::string fault;
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) {
-      if (depth > depth_limit && fault.empty()) fault = "its header is nested too deep";
-      keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::array_start && depth > depth_limit && fault.empty()) {
-      fault = "its header is nested too deep";
-    } else if (event == json::parse_event_t::key && fault.empty()) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) fault = "its header has " + quoted(key) + " twice";
-    }
-    return true;
-  };
-  const char* first = reinterpret_cast<const char*>(bytes.data());
-  // the parser itself does not recurse, but the tree it makes is destroyed level by level: bound it
-  // beforehand
-  int depth = 0;
-  bool in_string = false, escaped = false;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const char c = first[i];
-    if (in_string) {
-      if (escaped)
-        escaped = false;
-      else if (c == '\\')
-        escaped = true;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > depth_limit) refuse(name, "its header is nested too deep");
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
+/// Hears the header as it is parsed, and stops at what a plain parse would swallow (a key that comes twice in
+/// one object) or recurse into (deep nesting). The library's own filter, a callback, takes time that grows
+/// with the square of the number of tensors.
+class header_check : public json::json_sax_t {
+public:
+  std::string fault; ///< what is wrong, beside faults of the JSON itself
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return deeper(); }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t) override { return deeper(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) fault = "its header has " + quoted(std::as_const(name)) + " twice";
+    return fault.empty();
   }
-  json header = json::parse(first, first + bytes.size(), watch, false);
-  if (header.is_discarded()) refuse(name, "its header is not JSON");
-  if (!fault.empty()) refuse(name, fault);
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+private:
+  bool deeper() {
+    keys_.emplace_back();
+    if (keys_.size() > depth_limit) fault = "its header is nested too deep";
+    return fault.empty();
+  }
+  bool leave() {
+    keys_.pop_back();
+    return true;
+  }
+
+  std::vector<std::set<std::string>> keys_; // of each object and array that is open
+};
+
+json header_json(std::span<const std::byte> bytes, const std::string& name) {
+  const char* first = reinterpret_cast<const char*>(bytes.data());
+  header_check check;
+  const bool sound = json::sax_parse(first, first + bytes.size(), &check);
+  if (!check.fault.empty()) refuse(name, check.fault);
+  if (!sound) refuse(name, "its header is not JSON");
+  json header = json::parse(first, first + bytes.size());
   if (!header.is_object()) refuse(name, "its header is not a JSON object");
   return header;
 }
@@ -220,15 +226,10 @@ contents parse(std::span<const std::byte> bytes, const std::string& name) {
 }
 
 file::file(const std::filesystem::path& path) : name_{path.string()} {
-  const descriptor fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (fd.number < 0) throw bad_file(name_ + ": cannot be opened (" + system_reason() + ")");
-  struct ::stat status {};
-  if (::fstat(fd.number, &status) != 0) throw bad_file(name_ + ": cannot be read (" + system_reason() + ")");
-  if (!S_ISREG(status.st_mode))
-    throw bad_file(name_ + ": is not a file; give the path of a .safetensors file");
-  const auto size = static_cast<std::size_t>(status.st_size);
+  const regular_file opened(path);
+  const auto size = static_cast<std::size_t>(opened.size());
   if (size < length_size) refuse(name_, "it is shorter than the 8 bytes of a header's length");
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.number, 0);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened.descriptor(), 0);
   if (data == MAP_FAILED) throw bad_file(name_ + ": cannot be mapped into memory (" + system_reason() + ")");
   mapping_ =
       std::shared_ptr<const void>(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
@@ -249,8 +250,11 @@ void file::release(const tensor_view& tensor) const noexcept {
   if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
-void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
-           const std::map<std::string, std::string>& metadata) {
+namespace {
+
+/// The header of a file, with its length before it.
+std::string header_of(const std::vector<named_tensor>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t end = 0;
@@ -276,22 +280,58 @@ void write(const std::filesystem::path& path, const std::vector<named_tensor>& t
   if (text.size() > header_limit)
     throw bad_option("safetensors: the names and metadata take " + std::to_string(text.size()) +
                      " bytes, over the format's 100 MB");
+  std::string length;
+  for (std::size_t i = 0; i < length_size; ++i) length += static_cast<char>(text.size() >> (8 * i) & 0xff);
+  return length + text;
+}
 
-  const std::string name = path.string();
-  std::string temporary = name + ".XXXXXX";
-  const int number = ::mkstemp(temporary.data());
+/// Where a file of this name is written: where a symbolic link leads, if it leads to a file.
+std::filesystem::path place_of(const std::filesystem::path& path) {
+  std::error_code none;
+  const auto place = std::filesystem::canonical(path, none);
+  return none ? path : place;
+}
+
+/// A new file beside another, made as any is: with the permissions that the umask leaves. Its name goes to
+/// `temporary`.
+int open_beside(const std::filesystem::path& path, std::string& temporary) {
+  const auto stem =
+      path.parent_path() / path.filename().string().substr(0, 200); // of 255 that a name may have
+  for (int number = 0;; ++number) {
+    temporary = stem.string() + ".part" + std::to_string(::getpid()) + "-" + std::to_string(number);
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST || number == 1000) return fd;
+  }
+}
+
+} // namespace
+
+std::string serialize(const std::vector<named_tensor>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  std::string bytes = header_of(tensors, metadata);
+  for (const auto& t : tensors)
+    bytes.append(reinterpret_cast<const char*>(t.tensor.bytes.data()), t.tensor.bytes.size());
+  return bytes;
+}
+
+void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
+           const std::map<std::string, std::string>& metadata) {
+  const std::string header = header_of(tensors, metadata), name = path.string();
+  const auto place = place_of(path);
+  struct ::stat old {};
+  const bool replaces = ::stat(place.c_str(), &old) == 0;
+  if (replaces && !S_ISREG(old.st_mode))
+    throw bad_file(name + ": cannot be written (it is not a regular file)");
+  std::string temporary;
+  const int number = open_beside(place, temporary);
   if (number < 0) throw bad_file(name + ": cannot be written (" + system_reason() + ")");
   try {
     const descriptor fd{number};
-    std::array<std::byte, length_size> length{};
-    for (std::size_t i = 0; i < length_size; ++i)
-      length[i] = static_cast<std::byte>(text.size() >> (8 * i) & 0xff);
-    write_all(fd.number, length.data(), length.size(), name);
-    write_all(fd.number, reinterpret_cast<const std::byte*>(text.data()), text.size(), name);
+    write_all(fd.number, reinterpret_cast<const std::byte*>(header.data()), header.size(), name);
     for (const auto& t : tensors) write_all(fd.number, t.tensor.bytes.data(), t.tensor.bytes.size(), name);
-    if (::fchmod(fd.number, 0644) != 0 || ::fsync(fd.number) != 0)
+    if ((replaces && ::fchmod(fd.number, old.st_mode & 0777) != 0) || ::fsync(fd.number) != 0)
       throw bad_file(name + ": cannot be written (" + system_reason() + ")");
-    if (::rename(temporary.c_str(), name.c_str()) != 0)
+    if (::rename(temporary.c_str(), place.c_str()) != 0)
       throw bad_file(name + ": cannot be put in place (" + system_reason() + ")");
   } catch (...) {
     ::unlink(temporary.c_str());

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace pushforward {
@@ -34,10 +35,13 @@ struct arnoldi_result {
 /// \param apply v -> A v for a batch; samples must not see each other
 /// \param start not 0 for a sample that is to have a spectrum; a sample whose start is 0 has none
 /// \param n steps asked for; the reference takes 10 or 30
+/// \throws bad_option for a breakdown that is negative or not finite
 template <tensor T>
 requires has_dense_algebra<T> std::vector<arnoldi_result>
 arnoldi(const std::function<T(const T&)>& apply, const T& start, std::size_t n, double breakdown = 1e-6) {
   using traits = tensor_traits<T>;
+  if (!(std::isfinite(breakdown) && breakdown >= 0.0))
+    throw bad_option("arnoldi: breakdown is " + std::to_string(breakdown) + ", but must be 0 or positive");
   const std::size_t samples = traits::shape_of(start).samples();
   const auto norms = [](const T& v) { return traits::square_root(traits::dot(v, v)); };
 

@@ -6,6 +6,7 @@
 #include <pushforward/estimate.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -46,7 +47,7 @@ struct dense_jacobian_options {
 
 /// J of one sample of an estimate, column by column: column j is the jvp of the j-th unit vector. One pass a
 /// column. Waits for the device.
-/// \throws bad_option for a batch of 0 or a sample that is not there
+/// \throws bad_option for a batch of 0, a bad probe or a sample that is not there
 template <class Model>
 dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tensor_type>& at,
                             std::size_t sample = 0, const dense_jacobian_options& options = {}) {
@@ -54,6 +55,9 @@ dense_matrix dense_jacobian(const Model& m, const estimate<typename Model::tenso
   using traits = tensor_traits<T>;
   const shape s = traits::shape_of(at.x);
   if (options.batch == 0) throw bad_option("dense_jacobian: batch is 0");
+  if (!(std::isfinite(options.probe) && options.probe >= 0.0))
+    throw bad_option("dense_jacobian: probe is " + std::to_string(options.probe) +
+                     ", but must be positive, or 0 for automatic");
   if (sample >= s.samples())
     throw bad_option("dense_jacobian: sample " + std::to_string(sample) + " of a batch of " +
                      std::to_string(s.samples()));

@@ -136,8 +136,9 @@ inline axis_matrix resize_matrix(std::size_t n, std::size_t size, resize_kernel 
 /// Blur by exp(-d^2 / (2 sigma^2)), cut at `radius` pixels and scaled to sum 1.
 inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t radius,
                                         boundary edge = boundary::reflected) {
-  if (!(sigma > 0.0))
-    throw bad_option("gaussian blur: sigma is " + std::to_string(sigma) + ", but must be positive");
+  if (!(std::isfinite(sigma) && sigma > 0.0))
+    throw bad_option("gaussian blur: sigma is " + std::to_string(sigma) +
+                     ", but must be positive and finite");
   if (n == 0 || radius >= n)
     throw bad_option("gaussian blur: a radius of " + std::to_string(radius) +
                      " needs a side longer than that, not " + std::to_string(n));

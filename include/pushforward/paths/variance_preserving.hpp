@@ -21,17 +21,25 @@ namespace pushforward {
 /// 0..T-1 (Stable Diffusion, `diffusers`).
 class variance_preserving {
 public:
-  /// betas[i] is beta_{i+1}, each in (0, 1).
-  /// \throws bad_option for no betas or one out of range
+  /// betas[i] is beta_{i+1}, each in (0, 1); the last may be 1: then abar_T = 0 (zero terminal
+  /// signal-to-noise ratio, Lin et al. 2024), where a prediction of epsilon does not determine x0, and on the
+  /// way there from T - 1 abar itself is linear.
+  /// \throws bad_option for no betas or one out of range, and for a time_offset that is not finite
   explicit variance_preserving(std::vector<double> betas, double time_offset = 0.0)
       : betas_{std::move(betas)}, time_offset_{time_offset} {
     if (betas_.empty()) throw bad_option("variance_preserving: no betas");
+    if (!std::isfinite(time_offset))
+      throw bad_option("variance_preserving: time_offset is " + std::to_string(time_offset) +
+                       ", but must be finite");
     log_abar_.reserve(betas_.size() + 1);
     log_abar_.push_back(0.0);
-    for (double beta : betas_) {
-      if (!(beta > 0.0 && beta < 1.0))
-        throw bad_option("variance_preserving: beta is " + std::to_string(beta) + ", but must lie in (0, 1)");
-      log_abar_.push_back(log_abar_.back() + std::log1p(-beta));
+    for (std::size_t i = 0; i < betas_.size(); ++i) {
+      const double beta = betas_[i];
+      const bool ends_in_noise = beta == 1.0 && i + 1 == betas_.size();
+      if (!(beta > 0.0 && beta < 1.0) && !ends_in_noise)
+        throw bad_option("variance_preserving: beta is " + std::to_string(beta) +
+                         ", but must lie in (0, 1), the last in (0, 1]");
+      log_abar_.push_back(log_abar_.back() + std::log1p(-beta)); // -infinity where abar is 0
     }
   }
 
@@ -44,7 +52,9 @@ public:
   /// Squares of a line from sqrt(first) to sqrt(last): 8.5e-4..1.2e-2 with T = 1000 is Stable Diffusion's.
   static variance_preserving scaled_linear(double first = 8.5e-4, double last = 1.2e-2, std::size_t T = 1000,
                                            double time_offset = -1.0) {
-    if (!(first > 0.0 && last > 0.0)) throw bad_option("scaled_linear: betas must be positive");
+    if (!(std::isfinite(first) && std::isfinite(last) && first > 0.0 && last > 0.0))
+      throw bad_option("scaled_linear: betas go from " + std::to_string(first) + " to " +
+                       std::to_string(last) + ", but must be positive");
     auto betas = line(std::sqrt(first), std::sqrt(last), T);
     for (double& beta : betas) beta *= beta;
     return variance_preserving(std::move(betas), time_offset);
@@ -54,6 +64,10 @@ public:
   /// and Dhariwal 2021; offset 0.008, max_beta 0.999).
   static variance_preserving cosine(std::size_t T = 1000, double offset = 0.008, double max_beta = 0.999,
                                     double time_offset = 0.0) {
+    if (!(std::isfinite(offset) && offset >= 0.0))
+      throw bad_option("cosine: offset is " + std::to_string(offset) + ", but must be 0 or positive");
+    if (!(max_beta > 0.0 && max_beta < 1.0))
+      throw bad_option("cosine: max_beta is " + std::to_string(max_beta) + ", but must lie in (0, 1)");
     auto f = [&](double t) {
       const double c =
           std::cos((t / static_cast<double>(T) + offset) / (1.0 + offset) * std::numbers::pi / 2.0);
@@ -75,6 +89,13 @@ public:
   }
 
   double model_time(double t) const noexcept { return t + time_offset_; }
+
+  /// The same path, with the network fed t + offset.
+  variance_preserving with_time_offset(double offset) const {
+    variance_preserving other = *this;
+    other.time_offset_ = offset;
+    return other;
+  }
 
   /// abar_t.
   double alpha_bar(double t) const { return std::exp(log_alpha_bar(t)); }
@@ -100,8 +121,10 @@ private:
   double log_alpha_bar(double t) const {
     if (!(t >= 0.0 && t <= last())) throw out_of_range(t);
     const auto i = static_cast<std::size_t>(t);
-    if (i == betas_.size()) return log_abar_[i];
-    return log_abar_[i] + (t - static_cast<double>(i)) * (log_abar_[i + 1] - log_abar_[i]);
+    const double part = t - static_cast<double>(i);
+    if (part == 0.0) return log_abar_[i];
+    if (std::isinf(log_abar_[i + 1])) return log_abar_[i] + std::log1p(-part);
+    return log_abar_[i] + part * (log_abar_[i + 1] - log_abar_[i]);
   }
 
   bad_option out_of_range(double t) const {

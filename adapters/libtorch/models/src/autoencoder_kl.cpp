@@ -226,6 +226,32 @@ autoencoder_kl_config autoencoder_kl_config::read(const std::filesystem::path& c
   return c;
 }
 
+autoencoder_kl_config autoencoder_kl_config::told_by(const weights& w) {
+  const auto shape_of = [&](const std::string& name) { return kernel_shape(w, name); };
+  const bool original = w.contains("encoder.down.0.block.0.conv1.weight");
+  const std::string level = original ? "encoder.down." : "encoder.down_blocks.",
+                    block = original ? ".block." : ".resnets.";
+  const auto conv = [&](std::size_t i, std::int64_t j) {
+    return level + std::to_string(i) + block + std::to_string(j) + ".conv1.weight";
+  };
+  autoencoder_kl_config c;
+  c.in_channels = shape_of("encoder.conv_in.weight")[1];
+  c.out_channels = shape_of("decoder.conv_out.weight")[0];
+  c.latent_channels = shape_of("decoder.conv_in.weight")[1];
+  c.block_out_channels.clear();
+  for (std::size_t i = 0; w.contains(conv(i, 0)); ++i)
+    c.block_out_channels.push_back(shape_of(conv(i, 0))[0]);
+  c.layers_per_block = 0;
+  while (w.contains(conv(0, c.layers_per_block))) ++c.layers_per_block;
+  c.use_quant_conv = w.contains("quant_conv.weight");
+  c.use_post_quant_conv = w.contains("post_quant_conv.weight");
+  c.mid_block_add_attention = w.contains(original ? "encoder.mid.attn_1.norm.weight"
+                                                  : "encoder.mid_block.attentions.0.group_norm.weight");
+  if (const auto f = fault_of(c))
+    throw bad_file(w.file_name() + ": holds no autoencoder that is supported: " + f->first + " " + f->second);
+  return c;
+}
+
 struct autoencoder_kl::parts {
   autoencoder_kl_config config;
   placement where;
@@ -273,7 +299,7 @@ at::Tensor autoencoder_kl::decode(const at::Tensor& latent) const {
   return parts_->decode(parts_->unquantize ? (*parts_->unquantize)(z) : z).contiguous();
 }
 
-naming ldm_autoencoder_names(const autoencoder_kl_config& config) {
+naming ldm_autoencoder_names(const autoencoder_kl_config& config, const std::string& prefix) {
   const auto& c = checked(config);
   std::map<std::string, std::string> modules;
   const auto add_resnet = [&](const std::string& ours, const std::string& theirs) {
@@ -303,7 +329,7 @@ naming ldm_autoencoder_names(const autoencoder_kl_config& config) {
     modules[down + ".downsamplers.0.conv"] = "encoder.down." + number + ".downsample.conv";
     modules[up + ".upsamplers.0.conv"] = "decoder.up." + mirrored + ".upsample.conv";
   }
-  return modules_named(std::move(modules), "first_stage_model.");
+  return modules_named(std::move(modules), prefix);
 }
 
 } // namespace pushforward::libtorch::models

@@ -12,8 +12,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace pushforward::libtorch::models {
+
+/// [out, in, height, width] of a convolution's parameters in the files. \throws bad_file for another shape
+inline std::vector<std::int64_t> kernel_shape(const weights& w, const std::string& name) {
+  auto shape = w.shape_of(name);
+  if (shape.size() != 4) throw bad_file(w.file_name() + ": tensor " + name + " is no convolution's");
+  return shape;
+}
 
 /// [N, C, H, W] -> [N, H W, C].
 inline at::Tensor tokens_of(const at::Tensor& map) {

@@ -1,6 +1,8 @@
 #include <pushforward/libtorch/models/checkpoint.hpp>
 
+#include <pushforward/libtorch/models/autoencoder_tiny.hpp>
 #include <pushforward/safetensors/file.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include "json_config.hpp"
 
@@ -18,6 +20,12 @@ namespace pushforward::libtorch::models {
 namespace fs = std::filesystem;
 
 namespace {
+
+// what names begin with in a single file of the original layout
+const std::string ldm_unet = "model.diffusion_model.";
+const std::string ldm_vae = "first_stage_model.";
+const std::string ldm_clip = "cond_stage_model.transformer.";
+const std::string ldm_open_clip = "cond_stage_model.model.";
 
 const std::map<std::string, prediction_type> predictions{{"epsilon", prediction_type::epsilon},
                                                          {"sample", prediction_type::sample},
@@ -49,6 +57,16 @@ at::Tensor cosine_betas(std::int64_t T) {
   return betas;
 }
 
+/// Betas of the same shape of schedule whose last abar is 0 (S. Lin et al., "Common diffusion noise schedules
+/// and sample steps are flawed", 2024, algorithm 1), as `diffusers`' rescale_zero_terminal_snr. At least two.
+at::Tensor rescaled_to_zero_terminal_snr(const at::Tensor& betas) {
+  const auto T = betas.size(0);
+  const at::Tensor old = (1.0 - betas).cumprod(0).sqrt();
+  const at::Tensor roots = (old - old[T - 1]) * (old[0] / (old[0] - old[T - 1]));
+  const at::Tensor abar = roots.square();
+  return 1.0 - at::cat({abar.narrow(0, 0, 1), abar.narrow(0, 1, T - 1) / abar.narrow(0, 0, T - 1)});
+}
+
 /// The path of betas in float32. `diffusers` has 1 - beta in float32, too, and multiplies in float64: that
 /// rounding moves abar by up to 5e-7, and is repeated here.
 variance_preserving path_of(const at::Tensor& betas) {
@@ -70,10 +88,14 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-bool is_file(const fs::path& path) {
-  std::error_code none;
-  return fs::is_regular_file(path, none);
+std::string listed(const std::vector<std::string>& words) {
+  std::string list;
+  for (const auto& word : words) list += (list.empty() ? "" : ", ") + word;
+  return list;
 }
+
+/// Or something else by that name, which is refused once it is opened.
+bool is_file(const fs::path& path) { return safetensors::is_there(path); }
 
 bool is_folder(const fs::path& path) {
   std::error_code none;
@@ -151,7 +173,7 @@ std::vector<fs::path> weights_in(const fs::path& folder, const std::string& stem
   return shards_of(index.at(chosen));
 }
 
-checkpoint_part part_in(const fs::path& folder, const std::string& stem, const checkpoint_options& options,
+checkpoint_part part_in(const fs::path& folder, const std::string& stem, const std::string& variant,
                         std::vector<std::string>& missing) {
   checkpoint_part part;
   if (!is_folder(folder)) {
@@ -161,9 +183,37 @@ checkpoint_part part_in(const fs::path& folder, const std::string& stem, const c
   if (is_file(folder / "config.json"))
     part.config = folder / "config.json";
   else
-    missing.push_back((folder / "config.json").string());
-  part.files = weights_in(folder, stem, options.variant, missing);
+    missing.push_back((folder / "config.json").string() +
+                      (is_folder(folder / "config.json") ? " (a folder)" : ""));
+  part.files = weights_in(folder, stem, variant, missing);
   return part;
+}
+
+/// A part of a single file of the original layout.
+checkpoint_part ldm_part(const std::string& class_name, const fs::path& file, const std::string& prefix) {
+  return {{}, class_name, {file}, checkpoint_layout::ldm, prefix};
+}
+
+/// The class of an autoencoder that its configuration names; the whole configuration is checked.
+std::string autoencoder_class(const fs::path& config) {
+  const json_config json(config);
+  const auto name = json.text("_class_name", "AutoencoderKL");
+  if (name == "AutoencoderKL")
+    autoencoder_kl_config::read(config);
+  else if (name == "AutoencoderTiny")
+    autoencoder_tiny_config::read(config);
+  else
+    json.refuse("_class_name", "is neither AutoencoderKL nor AutoencoderTiny");
+  return name;
+}
+
+bool ends_in_noise(const variance_preserving& path) { return path.alpha_bar(path.last()) == 0.0; }
+
+/// \param where the file that says so
+void require_determined(const std::string& where, const checkpoint& c) {
+  if (c.prediction == prediction_type::epsilon && ends_in_noise(c.path))
+    throw bad_file(where + ": has zero terminal signal-to-noise ratio and predicts epsilon, which says "
+                           "nothing of the sample in noise alone; such a network predicts v");
 }
 
 /// The prediction of a checkpoint that says `said` (or nothing), under the option.
@@ -187,41 +237,39 @@ prediction_type agreed(const std::string& where, std::optional<prediction_type> 
 
 checkpoint open_folder(const fs::path& folder, const checkpoint_options& options) {
   if (is_file(folder / "model_index.json")) {
+    // any other pipeline's parts say whether they are Stable Diffusion's
     const json_config index(folder / "model_index.json");
     const auto name = index.text("_class_name", "StableDiffusionPipeline");
-    if (name != "StableDiffusionPipeline" && name != "StableDiffusionImg2ImgPipeline")
-      index.refuse("_class_name",
-                   "is not StableDiffusionPipeline: only Stable Diffusion 1.x and 2.x are supported");
+    if (name.starts_with("StableDiffusionXL") || name.starts_with("StableDiffusion3"))
+      index.refuse("_class_name", "is of another family: only Stable Diffusion 1.x and 2.x are supported");
   }
   checkpoint c;
   c.layout = checkpoint_layout::diffusers;
   std::vector<std::string> missing;
-  c.unet = part_in(folder / "unet", "diffusion_pytorch_model", options, missing);
-  c.vae = part_in(folder / "vae", "diffusion_pytorch_model", options, missing);
-  c.text_encoder = part_in(folder / "text_encoder", "model", options, missing);
-  c.tokenizer = folder / "tokenizer";
+  c.unet = part_in(folder / "unet", "diffusion_pytorch_model", options.variant, missing);
+  if (!options.without_vae)
+    c.vae = part_in(folder / "vae", "diffusion_pytorch_model", options.variant, missing);
+  c.text_encoder = part_in(folder / "text_encoder", "model", options.variant, missing);
   const auto scheduler = folder / "scheduler" / "scheduler_config.json";
   std::vector<fs::path> needed{scheduler};
-  if (!is_file(*c.tokenizer / "tokenizer.json")) // holds both of the others
-    needed.insert(needed.begin(), {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt"});
+  if (!options.without_tokenizer) {
+    c.tokenizer = folder / "tokenizer";
+    if (!is_file(*c.tokenizer / "tokenizer.json")) // holds both of the others
+      needed.insert(needed.begin(), {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt"});
+  }
   for (const auto& file : needed)
-    if (!is_file(file)) missing.push_back(file.string());
+    if (!is_file(file)) missing.push_back(is_folder(file) ? file.string() + " (a folder)" : file.string());
   if (!missing.empty()) {
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
-    std::string list;
-    for (const auto& m : missing) list += (list.empty() ? "" : ", ") + m;
-    throw bad_file(folder.string() + ": parts of the checkpoint are missing: " + list);
+    throw bad_file(folder.string() + ": parts of the checkpoint are missing: " + listed(missing));
   }
-  const json_config unet(*c.unet.config), vae(*c.vae.config), text(*c.text_encoder.config);
+  const json_config unet(*c.unet.config), text(*c.text_encoder.config);
   c.unet.class_name = unet.text("_class_name", "UNet2DConditionModel");
-  c.vae.class_name = vae.text("_class_name", "AutoencoderKL");
   c.text_encoder.class_name = "CLIPTextModel";
   if (c.unet.class_name != "UNet2DConditionModel")
     unet.refuse("_class_name",
                 "is not UNet2DConditionModel: only Stable Diffusion 1.x and 2.x are supported");
-  if (c.vae.class_name != "AutoencoderKL" && c.vae.class_name != "AutoencoderTiny")
-    vae.refuse("_class_name", "is neither AutoencoderKL nor AutoencoderTiny");
   if (text.text("model_type", "clip_text_model") != "clip_text_model")
     text.refuse("model_type", "is not clip_text_model");
   constexpr std::int64_t widest = 1 << 16;
@@ -229,33 +277,93 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   if (text.whole("hidden_size", 512, 1, widest) != c.cross_attention_dim)
     text.refuse("hidden_size", "is not the UNet's cross_attention_dim, " +
                                    std::to_string(c.cross_attention_dim) + "; do the parts belong together?");
-  if (unet.whole("in_channels", 4, 1, widest) != vae.whole("latent_channels", 4, 1, widest))
+  std::int64_t latents = unet.whole("out_channels", 4, 1, widest);
+  if (!options.without_vae) {
+    c.vae.class_name = autoencoder_class(*c.vae.config);
+    latents = json_config(*c.vae.config).whole("latent_channels", 4, 1, widest);
+  }
+  if (unet.whole("in_channels", 4, 1, widest) != latents)
     unet.refuse("in_channels",
-                "is not the VAE's latent_channels: a UNet that takes more than the latents (of the "
-                "inpainting and depth models) is not supported");
+                "is not the latents' " + std::to_string(latents) +
+                    ": a UNet that takes more than the latents (of the inpainting and depth models) is not "
+                    "supported");
+  unet_config::read(*c.unet.config);
+  clip_text_config::read(*c.text_encoder.config);
   auto schedule = read_scheduler(scheduler);
   c.path = std::move(schedule.path);
+  if (!schedule.prediction && !options.prediction) schedule.prediction = prediction_type::epsilon;
   c.prediction = agreed(scheduler.string(), schedule.prediction, options.prediction);
+  require_determined(scheduler.string(), c);
   return c;
 }
 
-/// Compares the schedule that the original training code keeps in its files.
-void require_schedule(const safetensors::file& file, const variance_preserving& path) {
-  if (!file.contains("alphas_cumprod")) return;
-  const auto& stored = file.at("alphas_cumprod");
+/// Whether two schedules are the same; `stored` is `alphas_cumprod` in the file.
+bool same_schedule(const safetensors::tensor_view& stored, const variance_preserving& path) {
   const auto T = static_cast<std::size_t>(path.last());
   bool same = stored.shape == std::vector<std::int64_t>{static_cast<std::int64_t>(T)};
-  if (stored.type != safetensors::dtype::f32) return; // halves are too coarse to compare
   for (std::size_t i = 0; same && i < T; ++i) {
     float value = 0.0F;
     std::memcpy(&value, stored.bytes.data() + i * sizeof value, sizeof value);
     same = std::abs(static_cast<double>(value) - path.alpha_bar(static_cast<double>(i + 1))) < 1e-4;
   }
-  if (!same)
-    throw bad_file(file.name() +
-                   ": alphas_cumprod is not Stable Diffusion's schedule (scaled linear, 0.00085 to "
-                   "0.012, 1000 steps); convert the checkpoint to a folder, whose scheduler says its own");
+  return same;
 }
+
+/// What a single file says of its training beside the networks: marks that community tools write, as tensors
+/// or in the metadata.
+class marks_of {
+public:
+  explicit marks_of(const safetensors::file& file) : file_{file} {
+    const std::set<std::string> v{"v", "v_prediction", "v-prediction", "v_pred", "vpred"};
+    for (const char* key : {"modelspec.prediction_type", "modelspec.predict_key"})
+      if (const auto word = metadata(key); !word.empty()) {
+        if (v.count(word))
+          say(prediction_type::v, key);
+        else if (word == "epsilon" || word == "eps")
+          say(prediction_type::epsilon, key);
+        else if (word == "sample")
+          say(prediction_type::sample, key);
+        else
+          throw bad_file(file.name() + ": its metadata " + key + " is " +
+                         nlohmann::json(word.substr(0, 50))
+                             .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) +
+                         ", which is none of epsilon, sample, v: only Stable Diffusion 1.x and 2.x are "
+                         "supported");
+      }
+    if (there("v_pred")) say(prediction_type::v, "v_pred");
+    for (const char* key : {"ztsnr", "ss_zero_terminal_snr"})
+      if (there(key)) mark_ = key;
+  }
+
+  /// The mark of zero terminal signal-to-noise ratio, or null.
+  const char* zero_terminal_snr() const { return mark_; }
+  /// \throws bad_file for marks that contradict each other
+  std::optional<prediction_type> prediction() const {
+    if (said_.size() > 1)
+      throw bad_file(file_.name() + ": contradicts itself: " + said_.begin()->second + " says " +
+                     std::string(name_of(said_.begin()->first)) + ", " + said_.rbegin()->second + " says " +
+                     std::string(name_of(said_.rbegin()->first)) + "; correct the file's metadata");
+    return said_.empty() ? std::nullopt : std::optional(said_.begin()->first);
+  }
+
+private:
+  std::string metadata(const std::string& key) const {
+    const auto found = file_.metadata().find(key);
+    std::string word = found == file_.metadata().end() ? "" : found->second;
+    for (char& c : word)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return word;
+  }
+  bool there(const std::string& key) const {
+    const std::set<std::string> off{"", "0", "false", "no", "none", "null"};
+    return file_.contains(key) || file_.contains(ldm_unet + key) || !off.count(metadata(key));
+  }
+  void say(prediction_type type, const char* key) { said_.emplace(type, key); }
+
+  const safetensors::file& file_;
+  std::map<prediction_type, std::string> said_; // and where
+  const char* mark_ = nullptr;
+};
 
 checkpoint open_single(const fs::path& path, const checkpoint_options& options) {
   const safetensors::file file(path);
@@ -271,19 +379,19 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
     throw bad_file(path.string() + ": is a Stable Diffusion 3 checkpoint" + only);
   if (below("unet.") || below("down_blocks."))
     throw bad_file(path.string() + ": has the names of diffusers; give the folder of the whole checkpoint");
-  const bool clip = below("cond_stage_model.transformer."), open_clip = below("cond_stage_model.model.");
-  std::string missing;
+  const bool clip = below(ldm_clip), open_clip = below(ldm_open_clip);
+  std::vector<std::string> missing;
   for (const auto& [there, part] :
-       {std::pair{below("model.diffusion_model."), "the UNet (model.diffusion_model.*)"},
-        {below("first_stage_model."), "the VAE (first_stage_model.*)"},
+       {std::pair{below(ldm_unet), "the UNet (model.diffusion_model.*)"},
+        {below(ldm_vae) || options.without_vae,
+         "the VAE (first_stage_model.*), which the option vae can take from elsewhere"},
         {clip || open_clip, "the text encoder (cond_stage_model.*)"}})
-    if (!there) missing += std::string(missing.empty() ? "" : ", ") + part;
+    if (!there) missing.push_back(part);
   if (!missing.empty())
-    throw bad_file(path.string() + ": parts of the checkpoint are missing: " + missing +
+    throw bad_file(path.string() + ": parts of the checkpoint are missing: " + listed(missing) +
                    "; give a whole checkpoint of the original layout");
-  const std::string unet = "model.diffusion_model.";
-  const auto& to_k = file.at(unet + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight").shape;
-  const auto& in = file.at(unet + "input_blocks.0.0.weight").shape;
+  const auto& to_k = file.at(ldm_unet + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight").shape;
+  const auto& in = file.at(ldm_unet + "input_blocks.0.0.weight").shape;
   if (to_k.size() != 2 || (to_k[1] != 768 && to_k[1] != 1024) || (to_k[1] == 768) != clip)
     throw bad_file(path.string() +
                    ": is neither Stable Diffusion 1.x (cross-attention of width 768, CLIP ViT-L) nor 2.x "
@@ -294,12 +402,28 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
                    "more than the latents, are not supported");
   checkpoint c;
   c.layout = checkpoint_layout::ldm;
-  for (auto* part : {&c.unet, &c.vae, &c.text_encoder}) part->files = {path};
+  c.unet = ldm_part("UNet2DConditionModel", path, ldm_unet);
+  if (!options.without_vae) c.vae = ldm_part("AutoencoderKL", path, ldm_vae);
+  c.text_encoder = ldm_part("CLIPTextModel", path, clip ? ldm_clip : ldm_open_clip);
   c.cross_attention_dim = to_k[1];
-  c.path = path_of(scaled_linear_betas(0.00085, 0.012, 1000));
-  require_schedule(file, c.path);
-  const auto said = clip ? std::optional(prediction_type::epsilon) : std::nullopt;
-  c.prediction = agreed(path.string(), options.prediction ? std::nullopt : said, options.prediction);
+
+  const marks_of marks(file);
+  auto said = marks.prediction();
+  const auto betas = scaled_linear_betas(0.00085, 0.012, 1000);
+  const auto rescaled = path_of(rescaled_to_zero_terminal_snr(betas));
+  const bool keeps_schedule = file.contains("alphas_cumprod") && // halves are too coarse to compare
+                              file.at("alphas_cumprod").type == safetensors::dtype::f32;
+  const bool keeps_rescaled = keeps_schedule && same_schedule(file.at("alphas_cumprod"), rescaled);
+  // the marks count, as schedules that training rescaled are not always kept so
+  c.path = marks.zero_terminal_snr() || keeps_rescaled ? rescaled : path_of(betas);
+  if (keeps_schedule && !keeps_rescaled && !same_schedule(file.at("alphas_cumprod"), path_of(betas)))
+    throw bad_file(file.name() +
+                   ": alphas_cumprod is not Stable Diffusion's schedule (scaled linear, 0.00085 to "
+                   "0.012, 1000 steps); convert the checkpoint to a folder, whose scheduler says its own");
+  if (!said && ends_in_noise(c.path)) said = prediction_type::v;
+  if (!said && !options.prediction && clip) said = prediction_type::epsilon;
+  c.prediction = agreed(path.string(), said, options.prediction);
+  require_determined(path.string(), c);
   return c;
 }
 
@@ -313,51 +437,136 @@ checkpoint open_checkpoint(const fs::path& path, const checkpoint_options& optio
   return open_single(path, options);
 }
 
+checkpoint_part open_autoencoder(const fs::path& path, const std::string& variant) {
+  if (is_folder(path)) {
+    if (is_folder(path / "vae") && !is_file(path / "config.json")) // a whole checkpoint
+      return open_autoencoder(path / "vae", variant);
+    std::vector<std::string> missing;
+    auto part = part_in(path, "diffusion_pytorch_model", variant, missing);
+    if (!missing.empty())
+      throw bad_file(path.string() + ": is no folder of an autoencoder: it lacks " + listed(missing) +
+                     " (or, of TAESD, encoder.safetensors and decoder.safetensors)");
+    part.class_name = autoencoder_class(*part.config);
+    return part;
+  }
+  if (!is_file(path)) throw bad_file(path.string() + ": there is no such autoencoder");
+  if (is_pickle(path)) throw pickle(path);
+  const safetensors::file file(path);
+  for (const auto& prefix : {ldm_vae, std::string()})
+    if (file.contains(prefix + "decoder.mid.block_1.conv1.weight"))
+      return ldm_part("AutoencoderKL", path, prefix);
+  checkpoint_part part;
+  part.files = {path};
+  if (file.contains("decoder.mid_block.resnets.0.conv1.weight")) part.class_name = "AutoencoderKL";
+  if (file.contains("decoder.layers.0.weight")) part.class_name = "AutoencoderTiny";
+  if (part.class_name.empty())
+    throw bad_file(path.string() +
+                   ": holds no autoencoder that is supported (AutoencoderKL in diffusers' or the original "
+                   "names, AutoencoderTiny in diffusers'; TAESD's pair of files is given by their folder)");
+  const auto beside = path.parent_path() / "config.json";
+  if (is_file(beside) && json_config(beside).text("_class_name", "") == part.class_name) {
+    autoencoder_class(beside);
+    part.config = beside;
+  }
+  return part;
+}
+
+unet_config unet_config_of(const checkpoint_part& part) {
+  return part.config ? unet_config::read(*part.config)
+                     : unet_config::told_by(weights(part.files, {}).below(part.prefix));
+}
+
+autoencoder_kl_config autoencoder_kl_config_of(const checkpoint_part& part) {
+  return part.config ? autoencoder_kl_config::read(*part.config)
+                     : autoencoder_kl_config::told_by(weights(part.files, {}).below(part.prefix));
+}
+
+clip_text_config clip_text_config_of(const checkpoint_part& part) {
+  return part.config ? clip_text_config::read(*part.config)
+                     : clip_text_config::told_by(weights(part.files, {}).below(part.prefix));
+}
+
+weights weights_of(const checkpoint_part& part, const placement& where) {
+  if (part.layout == checkpoint_layout::diffusers) return {part.files, where};
+  if (part.class_name == "UNet2DConditionModel")
+    return {part.files, where, ldm_unet_names(unet_config_of(part))};
+  if (part.class_name == "AutoencoderKL")
+    return {part.files, where, ldm_autoencoder_names(autoencoder_kl_config_of(part), part.prefix)};
+  return {part.files, where,
+          part.prefix == ldm_open_clip ? open_clip_text_names(part.prefix) : ldm_clip_text_names()};
+}
+
 noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
-  static const std::set<std::string> classes{"DDIMScheduler",
-                                             "DDPMScheduler",
-                                             "PNDMScheduler",
-                                             "LMSDiscreteScheduler",
-                                             "EulerDiscreteScheduler",
-                                             "EulerAncestralDiscreteScheduler",
-                                             "HeunDiscreteScheduler",
-                                             "KDPM2DiscreteScheduler",
-                                             "KDPM2AncestralDiscreteScheduler",
-                                             "DPMSolverSDEScheduler",
-                                             "UniPCMultistepScheduler",
-                                             "DPMSolverMultistepScheduler",
-                                             "DEISMultistepScheduler",
-                                             "LCMScheduler",
-                                             "DPMSolverSinglestepScheduler",
-                                             "DDIMInverseScheduler"};
-  const json_config json(scheduler_config_json);
-  if (!classes.count(json.text("_class_name", "DDIMScheduler")))
-    json.refuse("_class_name", "is not a scheduler of the variance preserving path with discrete times");
-  if (json.has("trained_betas")) json.not_supported("trained_betas");
-  for (const char* key : {"rescale_betas_zero_snr", "use_flow_sigmas"})
-    if (json.flag(key, false)) json.not_supported(key);
-  for (const char* key : {"beta_schedule", "num_train_timesteps"})
-    if (!json.has(key)) json.refuse(key, "is needed");
-  const auto kind = json.text("beta_schedule", "");
-  const auto T = json.whole("num_train_timesteps", 0, 1, 100000);
-  const auto beta = [&](const char* key) {
-    if (!json.has(key)) json.refuse(key, "is needed");
-    return json.number(key, 0.0, 1e-6, 0.999);
+  struct defaults {
+    double beta_start = 1e-4, beta_end = 0.02;
+    const char* beta_schedule = "linear";
   };
+  static const std::map<std::string, defaults> classes{{"DDIMScheduler", {}},
+                                                       {"DDIMInverseScheduler", {}},
+                                                       {"DDIMParallelScheduler", {}},
+                                                       {"DDPMScheduler", {}},
+                                                       {"DDPMParallelScheduler", {}},
+                                                       {"PNDMScheduler", {}},
+                                                       {"LMSDiscreteScheduler", {}},
+                                                       {"EulerDiscreteScheduler", {}},
+                                                       {"EulerAncestralDiscreteScheduler", {}},
+                                                       {"UniPCMultistepScheduler", {}},
+                                                       {"DPMSolverMultistepScheduler", {}},
+                                                       {"DPMSolverSinglestepScheduler", {}},
+                                                       {"DEISMultistepScheduler", {}},
+                                                       {"SASolverScheduler", {}},
+                                                       {"HeunDiscreteScheduler", {0.00085, 0.012}},
+                                                       {"KDPM2DiscreteScheduler", {0.00085, 0.012}},
+                                                       {"KDPM2AncestralDiscreteScheduler", {0.00085, 0.012}},
+                                                       {"DPMSolverSDEScheduler", {0.00085, 0.012}},
+                                                       {"LCMScheduler", {0.00085, 0.012, "scaled_linear"}},
+                                                       {"TCDScheduler", {0.00085, 0.012, "scaled_linear"}}};
+  const json_config json(scheduler_config_json);
+  const auto found_class = classes.find(json.text("_class_name", "DDIMScheduler"));
+  if (found_class == classes.end())
+    json.refuse("_class_name", "is not a scheduler of the variance preserving path with discrete times");
+  const defaults& standard = found_class->second;
+  if (json.flag("use_flow_sigmas", false)) json.not_supported("use_flow_sigmas");
+  json.only("timestep_type", "discrete");
+  const auto T = json.whole("num_train_timesteps", 1000, 1, 100000);
+  const auto first = json.number("beta_start", standard.beta_start, 1e-6, 0.999);
+  const auto last = json.number("beta_end", standard.beta_end, 1e-6, 0.999);
+  const auto kind = json.text("beta_schedule", standard.beta_schedule);
+  const auto trained = json.numbers("trained_betas", {});
+  const bool zero_terminal_snr = json.flag("rescale_betas_zero_snr", false);
   const auto betas = [&] {
-    if (kind == "linear") return at::linspace(beta("beta_start"), beta("beta_end"), T, at::kFloat);
-    if (kind == "scaled_linear") return scaled_linear_betas(beta("beta_start"), beta("beta_end"), T);
+    if (json.has("trained_betas")) {
+      if (static_cast<std::int64_t>(trained.size()) != T)
+        json.refuse("trained_betas", "has not num_train_timesteps entries, " + std::to_string(T));
+      if (std::any_of(trained.begin(), trained.end(), [](double b) { return !(b >= 1e-6 && b <= 0.999); }))
+        json.refuse("trained_betas", "has an entry that is not from 1e-06 to 0.999");
+      return at::tensor(trained, at::kFloat);
+    }
+    if (kind == "linear") return at::linspace(first, last, T, at::kFloat);
+    if (kind == "scaled_linear") return scaled_linear_betas(first, last, T);
     if (kind == "squaredcos_cap_v2") return cosine_betas(T);
     json.refuse("beta_schedule", "is none of linear, scaled_linear, squaredcos_cap_v2");
   }();
-  std::optional<prediction_type> prediction;
+  if (zero_terminal_snr && T < 2) json.refuse("num_train_timesteps", "is too few to be rescaled");
+  noise_schedule schedule{path_of(zero_terminal_snr ? rescaled_to_zero_terminal_snr(betas) : betas), {}};
+  if (const double left = schedule.path.at(schedule.path.last()).a; !zero_terminal_snr && left < 1e-6) {
+    const char* key = json.has("trained_betas") ? "trained_betas"
+                      : T > 1000                ? "num_train_timesteps"
+                                                : "beta_end";
+    json.refuse(key, "leaves " + nlohmann::json(left).dump() + " of the sample at the last of " +
+                         std::to_string(T) +
+                         " times, from which nothing can be computed: fewer times, or "
+                         "smaller betas, are needed");
+  }
   if (json.has("prediction_type")) {
     const auto found = predictions.find(json.text("prediction_type", ""));
     if (found == predictions.end())
       json.refuse("prediction_type", "is none of epsilon, sample, v_prediction");
-    prediction = found->second;
+    schedule.prediction = found->second;
+  } else if (!json.flag("predict_epsilon", true)) {
+    schedule.prediction = prediction_type::sample; // as the key was called at first
   }
-  return {path_of(betas), prediction};
+  return schedule;
 }
 
 } // namespace pushforward::libtorch::models

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace pushforward::libtorch::models {
 
 namespace {
@@ -45,6 +47,37 @@ clip_text_config clip_text_config::read(const std::filesystem::path& config_json
       file.whole("max_position_embeddings", c.max_position_embeddings, 1, widest_clip);
   c.vocab_size = file.whole("vocab_size", c.vocab_size, 1, std::int64_t{1} << 24);
   c.eos_token_id = file.whole("eos_token_id", c.eos_token_id, 0, std::int64_t{1} << 24);
+  return c;
+}
+
+clip_text_config clip_text_config::told_by(const weights& w) {
+  const bool open_clip = w.contains("token_embedding.weight");
+  const auto names =
+      !open_clip && w.contains("text_model.embeddings.token_embedding.weight") ? w.below("text_model.") : w;
+  const auto matrix = [&](const std::string& name) {
+    auto shape = names.shape_of(name);
+    if (shape.size() != 2) throw bad_file(w.file_name() + ": tensor " + name + " is not a matrix");
+    return shape;
+  };
+  const auto tokens = matrix(open_clip ? "token_embedding.weight" : "embeddings.token_embedding.weight");
+  const auto positions = matrix(open_clip ? "positional_embedding" : "embeddings.position_embedding.weight");
+  const std::string block = open_clip ? "transformer.resblocks." : "encoder.layers.",
+                    up = open_clip ? ".mlp.c_fc.weight" : ".mlp.fc1.weight";
+  clip_text_config c = open_clip ? stable_diffusion_2() : stable_diffusion_1();
+  c.vocab_size = tokens[0];
+  c.hidden_size = c.projection_dim = tokens[1];
+  c.max_position_embeddings = positions[0];
+  c.intermediate_size = matrix(block + "0" + up)[0];
+  std::int64_t layers = 1;
+  while (names.contains(block + std::to_string(layers) + up)) ++layers;
+  c.num_hidden_layers = open_clip ? std::min(layers, c.num_hidden_layers) : layers;
+  c.num_attention_heads = c.hidden_size / 64;
+  c.eos_token_id = c.vocab_size - 1;
+  if (open_clip && w.contains("text_projection")) c.projection_dim = matrix("text_projection")[1];
+  if (c.num_attention_heads < 1 || c.hidden_size % 64 || c.vocab_size < 1 || c.intermediate_size < 1 ||
+      c.max_position_embeddings < 1 || c.projection_dim < 1)
+    throw bad_file(w.file_name() + ": holds no text encoder that is supported: it is " +
+                   std::to_string(c.hidden_size) + " wide, of " + std::to_string(c.vocab_size) + " tokens");
   return c;
 }
 

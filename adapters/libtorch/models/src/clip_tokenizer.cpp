@@ -1,6 +1,7 @@
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -11,8 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <queue>
 #include <tuple>
@@ -168,12 +167,7 @@ template <class Word> void for_each_word(std::u16string_view text, Word&& word) 
 }
 
 std::string read(const std::filesystem::path& path) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(path, none)) refuse(path.string(), "there is no such file");
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in) refuse(path.string(), "cannot be read");
-  return text;
+  return safetensors::regular_file(path).read(longest_text);
 }
 
 json read_object(const std::filesystem::path& path) {
@@ -184,8 +178,7 @@ json read_object(const std::filesystem::path& path) {
 
 /// An empty object where there is no such file.
 json read_object_if_there(const std::filesystem::path& path) {
-  std::error_code none;
-  return std::filesystem::exists(path, none) ? read_object(path) : json::object();
+  return safetensors::is_there(path) ? read_object(path) : json::object();
 }
 
 using vocabulary = std::unordered_map<std::string, std::int32_t>;
@@ -504,7 +497,7 @@ struct clip_tokenizer::tables {
 
 clip_tokenizer::clip_tokenizer(const std::filesystem::path& folder) {
   std::error_code none;
-  if (!std::filesystem::is_directory(folder, none))
+  if (!safetensors::is_there(folder) || !std::filesystem::is_directory(folder, none))
     refuse(folder.string(), "is not a folder; a tokenizer is a folder with vocab.json and merges.txt");
   const auto config_path = folder / "tokenizer_config.json", single_path = folder / "tokenizer.json",
              vocabulary_path = folder / "vocab.json", merges_path = folder / "merges.txt";

@@ -6,6 +6,7 @@
 
 #include <pushforward/libtorch/models/layers.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -63,7 +64,7 @@ template <class Config> void check_clip_transformer(const Config& c, const std::
     refuse("num_attention_heads must divide hidden_size");
   if (c.hidden_act != "quick_gelu" && c.hidden_act != "gelu")
     refuse("hidden_act must be quick_gelu or gelu, not " + c.hidden_act);
-  if (!(c.layer_norm_eps > 0)) refuse("layer_norm_eps must be positive");
+  if (!(std::isfinite(c.layer_norm_eps) && c.layer_norm_eps > 0)) refuse("layer_norm_eps must be positive");
 }
 
 /// Reads what both configurations have; `c` comes with the defaults.

@@ -3,18 +3,17 @@
 /// Configuration files: values of a JSON object, read by name, each of the type and in the range asked for.
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace pushforward::libtorch::models {
@@ -25,20 +24,9 @@ class json_config {
 public:
   /// \throws bad_file for a file that cannot be read or does not hold a JSON object
   explicit json_config(const std::filesystem::path& path) : name_{path.string()} {
-    std::error_code none;
-    if (!std::filesystem::is_regular_file(path, none)) throw bad_file(name_ + ": there is no such file");
-    if (std::filesystem::file_size(path, none) > std::uintmax_t{1} << 24)
-      throw bad_file(name_ + ": has more than 16 MiB, too much for a model's configuration");
-    std::ifstream in(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (!in) throw bad_file(name_ + ": cannot be read");
-    bool too_deep = false;
-    const auto watch = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-      too_deep = too_deep || depth > 32;
-      return !too_deep;
-    };
-    values_ = nlohmann::json::parse(text, watch, false);
-    if (too_deep || !values_.is_object())
+    const std::string text = safetensors::regular_file(path).read(std::uint64_t{1} << 24);
+    if (nesting_of(text) <= 32) values_ = nlohmann::json::parse(text, nullptr, false);
+    if (!values_.is_object())
       throw bad_file(name_ + ": is not a JSON object; give the path of a model's configuration");
   }
 
@@ -162,6 +150,22 @@ public:
   }
 
 private:
+  /// How deep objects and arrays lie in each other, as trees are copied and written by recursion. (The
+  /// parser's own callback could tell, too, in time that grows with the square of an object's keys.)
+  static std::size_t nesting_of(const std::string& text) {
+    std::size_t depth = 0, deepest = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const char c = text[i];
+      if (c == '"') in_string = !in_string;
+      if (in_string && c == '\\') ++i; // whatever is escaped
+      if (in_string) continue;
+      if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
+      if ((c == '}' || c == ']') && depth > 0) --depth;
+    }
+    return deepest;
+  }
+
   static std::string dump(const nlohmann::json& value) {
     return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }

@@ -231,10 +231,55 @@ unet_config unet_config::read(const std::filesystem::path& config_json) {
   file.only("attention_type", "default");
   file.only("conv_in_kernel", 3);
   file.only("conv_out_kernel", 3);
+  if (file.has("time_cond_proj_dim"))
+    file.refuse("time_cond_proj_dim", "asks for an embedding of the guidance (of a latent consistency model "
+                                      "that was distilled with it), which is not supported");
   for (const char* irrelevant : {"sample_size", "dropout", "addition_embed_type_num_heads"})
     file.has(irrelevant);
   file.only_what_was_read();
   if (const auto f = fault_of(c)) file.refuse(f->field == "num_attention_heads" ? heads : f->field, f->what);
+  return c;
+}
+
+unet_config unet_config::told_by(const weights& w) {
+  const auto shape_of = [&](const std::string& name) { return kernel_shape(w, name); };
+  unet_config c;
+  c.in_channels = shape_of("input_blocks.0.0.weight")[1];
+  c.out_channels = shape_of("out.2.weight")[0];
+  c.block_out_channels = {0};
+  c.layers_per_block = c.transformer_layers_per_block = {0};
+  c.down_block_types = {down};
+  for (int i = 1;; ++i) {
+    const std::string block = "input_blocks." + std::to_string(i) + ".";
+    if (w.contains(block + "0.op.weight")) {
+      c.block_out_channels.push_back(0);
+      c.layers_per_block.push_back(0);
+      c.transformer_layers_per_block.push_back(0);
+      c.down_block_types.push_back(down);
+      continue;
+    }
+    if (!w.contains(block + "0.in_layers.2.weight")) break;
+    c.block_out_channels.back() = shape_of(block + "0.in_layers.2.weight")[0];
+    ++c.layers_per_block.back();
+    const auto key = [&](std::int64_t j) {
+      return block + "1.transformer_blocks." + std::to_string(j) + ".attn2.to_k.weight";
+    };
+    if (!w.contains(key(0))) continue;
+    c.down_block_types.back() = down_attention;
+    if (const auto shape = w.shape_of(key(0)); shape.size() == 2) c.cross_attention_dim = shape[1];
+    c.use_linear_projection = w.shape_of(block + "1.proj_in.weight").size() == 2;
+    auto& layers = c.transformer_layers_per_block.back();
+    for (layers = 0; w.contains(key(layers));) ++layers;
+  }
+  for (auto& layers : c.transformer_layers_per_block) layers = std::max<std::int64_t>(layers, 1);
+  c.up_block_types.clear();
+  for (auto type = c.down_block_types.rbegin(); type != c.down_block_types.rend(); ++type)
+    c.up_block_types.push_back(*type == down_attention ? up_attention : up);
+  c.num_attention_heads.clear();
+  for (const auto channels : c.block_out_channels)
+    c.num_attention_heads.push_back(c.cross_attention_dim == 1024 ? channels / 64 : 8);
+  if (const auto f = fault_of(c))
+    throw bad_file(w.file_name() + ": holds no UNet that is supported: " + f->field + " " + f->what);
   return c;
 }
 

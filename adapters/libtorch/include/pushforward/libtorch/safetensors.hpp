@@ -22,6 +22,11 @@ at::Tensor read_tensor(const safetensors::file& file, const std::string& name);
 /// has it at an address that its type cannot be read from. \throws as `read_tensor`
 at::Tensor map_tensor(const safetensors::file& file, const std::string& name);
 
+/// The bytes of a file that holds these tensors; see `safetensors::serialize`.
+/// \throws bad_option for a type that the format lacks
+std::string serialize_tensors(const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                              const std::map<std::string, std::string>& metadata = {});
+
 /// Writes tensors, whole or not at all; see `safetensors::write`.
 /// \throws bad_option for a type that the format lacks
 void write_tensors(const std::filesystem::path& path,

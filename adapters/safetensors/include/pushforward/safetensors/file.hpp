@@ -66,7 +66,7 @@ contents parse(std::span<const std::byte> bytes, const std::string& name);
 /// renaming another over it (as `write` does), not by writing into it.
 class file {
 public:
-  /// \throws bad_file for a file that is missing, unreadable or not safetensors
+  /// \throws bad_file for a file that is missing, may not be read, is not a regular file, or not safetensors
   explicit file(const std::filesystem::path& path);
 
   bool contains(const std::string& name) const { return contents_.tensors.count(name) != 0; }
@@ -94,10 +94,15 @@ struct named_tensor {
   tensor_view tensor;
 };
 
+/// The bytes of a file. \throws shape_mismatch for a tensor whose bytes do not fit its shape, bad_option for
+/// a name that comes twice or is "__metadata__", for text that is not UTF-8, and for a header over the
+/// format's 100 MB
+std::string serialize(const std::vector<named_tensor>& tensors,
+                      const std::map<std::string, std::string>& metadata = {});
+
 /// Writes a file whole or not at all: to a temporary name in the same folder, flushed to the disk, then
-/// renamed. \throws bad_file where that fails, shape_mismatch for a tensor whose bytes do not fit its shape,
-/// bad_option for a name that comes twice or is "__metadata__", for text that is not UTF-8, and for a header
-/// over the format's 100 MB
+/// renamed. A new file has the permissions that the umask leaves, one that is replaced keeps its own; a
+/// symbolic link stays one. \throws bad_file where that fails, and as `serialize`
 void write(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
            const std::map<std::string, std::string>& metadata = {});
 

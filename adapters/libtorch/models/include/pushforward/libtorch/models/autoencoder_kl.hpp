@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,10 @@ struct autoencoder_kl_config {
   /// \throws bad_file for a file that cannot be read, and for a value that is wrong or that this network does
   /// not implement; the message names its key
   static autoencoder_kl_config read(const std::filesystem::path& config_json);
+  /// What names and shapes tell, of `diffusers` or of the original layout (seen from below
+  /// `first_stage_model.`). They do not tell the number of groups and the scaling factor: those are Stable
+  /// Diffusion's. \throws bad_file for parameters that are no such network's
+  static autoencoder_kl_config told_by(const weights& w);
 };
 
 /// The network. Cheap to copy. Autograd and forward-mode differentiation go through it.
@@ -67,7 +72,8 @@ private:
   std::shared_ptr<const parts> parts_;
 };
 
-/// Where a single file of the original layout (`first_stage_model.`) has the autoencoder's parameters.
-naming ldm_autoencoder_names(const autoencoder_kl_config& config);
+/// Where a single file of the original layout has the autoencoder's parameters.
+naming ldm_autoencoder_names(const autoencoder_kl_config& config,
+                             const std::string& prefix = "first_stage_model.");
 
 } // namespace pushforward::libtorch::models

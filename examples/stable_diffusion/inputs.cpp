@@ -1,0 +1,47 @@
+#include "inputs.hpp"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+
+namespace stable_diffusion {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_read(const std::string& name) {
+  static const std::set<std::string> texts{
+      "config.json",    "model_index.json",      "scheduler_config.json",   "vocab.json",       "merges.txt",
+      "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
+  if (texts.count(name)) return true;
+  const auto starts = [&](const char* stem) { return name.rfind(stem, 0) == 0; };
+  return name.find(".safetensors") != std::string::npos &&
+         (starts("diffusion_pytorch_model") || starts("model") || starts("encoder") || starts("decoder"));
+}
+
+} // namespace
+
+std::vector<examples::input_file> network_files(const fs::path& folder, const std::string& what) {
+  std::vector<examples::input_file> files;
+  std::error_code fault;
+  for (fs::directory_iterator i(folder, fault), end; !fault && i != end; i.increment(fault))
+    if (is_read(i->path().filename().string())) files.push_back({what, i->path()});
+  return files;
+}
+
+std::vector<examples::input_file> files_of(const model_arguments& a) {
+  const std::string checkpoint = "a file of the checkpoint";
+  std::vector<examples::input_file> all{{checkpoint, a.checkpoint}, {"the autoencoder", a.vae}};
+  const auto add = [&](const fs::path& folder, const std::string& what) {
+    for (auto& file : network_files(folder, what)) all.push_back(std::move(file));
+  };
+  add(a.checkpoint, checkpoint);
+  for (const char* part : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"})
+    add(a.checkpoint / part, checkpoint);
+  if (!a.vae.empty()) add(a.vae, "a file of the autoencoder");
+  if (!a.tokenizer.empty()) add(a.tokenizer, "a file of the tokenizer");
+  return all;
+}
+
+} // namespace stable_diffusion
