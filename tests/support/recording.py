@@ -174,7 +174,8 @@ def text_of(value, depth, indent="\n"):
 
 
 def write(folder, recording):
-    """The recording of a folder that a script has just written."""
+    """The recording of a folder that a script has just written. What it had before stays where only rounding differs."""
+    before = {path: read(recording / path)[1] for path in files_of(recording) if path.suffix == ".safetensors"}
     shutil.rmtree(recording, ignore_errors=True)
     first, copies, files = {}, {}, {}
     for path in files_of(folder):
@@ -193,6 +194,10 @@ def write(folder, recording):
         depths = dict(metadata=0, generated=2, renamed=2, rebuilt=1, recorded=0)
         rows = [f"\n {json.dumps(k)}: {text_of(v, depths[k], chr(10) + ' ')}" for k, v in description.items() if v]
         (recording / f"{path}.json").write_text("{" + ",".join(rows) + "\n}\n")
+        old, rounding = before.get(path, {}), oracle.roundings.get(folder / path, 0)
+        for name in kept.keys() & old.keys():
+            if not between(name, old[name], kept[name], rounding):
+                kept[name] = old[name]
         if kept:
             save_file(kept, recording / path)
     (recording / "copies.json").write_text(json.dumps(copies, indent=1) + "\n")
