@@ -94,7 +94,7 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"superres", {"--first", "1000000"}, "1000000"},
       {"directions", {"--pixel", "40", "3"}, "pixel"},
       {"directions", {"--model", "latent_ddpm"}, "pixel models"},
-      {"directions", {"--cutoff", "0.5", "1"}, "cut-off"},
+      {"directions", {"--cutoff", "0.5", "1"}, "--cutoff: must be in [0, 1), not 1"},
       {"inpaint", {"--probe", "small"}, "--probe: small is not automatic, reference"},
       {"evaluate", {"--probe", "-0.1"}, "--probe: -0.1 is not automatic, reference"},
       {"spectrum", {"--times", "2000"}, "2000"},
