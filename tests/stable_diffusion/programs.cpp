@@ -624,7 +624,8 @@ TEST_CASE("a single file runs as the folder with the same parameters, whatever e
   const std::string clip = "cond_stage_model.transformer.";
 
   write_configurations(whole, published_checkpoints().front());
-  fs::copy(tokenizer, whole / "tokenizer", fs::copy_options::overwrite_existing);
+  fs::copy(tokenizer, whole / "tokenizer",
+           fs::copy_options::recursive | fs::copy_options::overwrite_existing);
   const auto shrunk = [&](const char* part, const json& sizes) {
     auto config = json::parse(read_bytes(whole / part / "config.json"));
     config.update(sizes);
