@@ -45,11 +45,11 @@ int inpaint(const arguments& a) {
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
   const known_part part(a.mask, {original.size(2), original.size(3)});
-  part.mask(a.picture.how, size, 1);
   require_room(a.model,
                {fitted_size({original.size(2), original.size(3)}, size, 1), a.run.batch, false,
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},
                "ask for fewer pixels with --width and --height, or a smaller --batch");
+  part.mask(a.picture.how, size, 1);
   const latent_model m(a.model, [](const std::string& what) { std::cerr << "loading the " << what << "\n"; });
   const at::Tensor image = fitted(original, a.picture.how, size, m.scale());
   const at::Tensor mask = part.mask(a.picture.how, size, m.scale());
@@ -77,7 +77,7 @@ int inpaint(const arguments& a) {
   if (a.paste && !a.mask.soft) t.settings["feather"] = a.feather;
 
   const auto s = steer(m, t, a.run);
-  const at::Tensor paste = a.mask.soft ? mask : feathered(mask, a.feather);
+  const at::Tensor paste = feathered(mask, a.feather);
   findings f;
   f.inputs = {{"input", picture_of(image)}, {"known", picture_of(image * mask)}};
   for (std::int64_t i = 0; i < s.images.size(0); ++i) {
@@ -155,7 +155,7 @@ int main(int argc, char** argv) {
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     a.mask.has_box = box->count() > 0;
-    a.paste = no_paste->count() == 0;
+    a.paste = app.count("--paste") > 0;
     check(app, a);
     a.run.set_rates(app, 0.5, 0.1);
     if (a.run.update.policy == examples::policy_kind::vae_newton)

@@ -31,7 +31,7 @@ double bytes_of(c10::ScalarType type) { return static_cast<double>(c10::elementS
 std::optional<fs::path> config_of_autoencoder(const model_arguments& a, const models::checkpoint& c) {
   if (a.vae.empty()) return c.vae.config;
   const fs::path file = a.vae / "config.json";
-  return fs::exists(file) ? std::optional(file) : std::nullopt;
+  return fs::is_regular_file(file) ? std::optional(file) : std::nullopt;
 }
 
 double decoder_values_of_run(const model_arguments& a, const models::checkpoint& c, bool backward) {
