@@ -23,7 +23,7 @@ std::optional<unsigned> exif_orientation(std::span<const std::uint8_t> tiff) {
   constexpr std::size_t orientation = 0x0112, type_short = 3, type_long = 4;
   for (std::size_t i = 0, at = directory + 2; i < entries && at + 12 <= tiff.size(); ++i, at += 12) {
     const std::size_t type = number(at + 2, 2);
-    if (number(at, 2) != orientation || type != type_short) continue;
+    if (number(at, 2) != orientation || (type != type_short && type != type_long)) continue;
     const std::size_t value = number(at + 8, type == type_short ? 2 : 4);
     if (value >= 1 && value <= 8) return static_cast<unsigned>(value);
   }

@@ -74,6 +74,7 @@ public:
     });
     // texts and what else is not used are passed over: they could be unpacked to far more than the picture
     constexpr png_byte used[] = "iCCP\0sRGB\0gAMA\0cHRM\0tRNS\0eXIf";
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, used, sizeof used / 5);
     png_read_info(png, info);
   }
@@ -256,7 +257,7 @@ picture in_channels(picture p, std::size_t channels) {
 
 mask_shades mask_of(const picture& p) {
   mask_shades m{picture(p.height, p.width, 1)};
-  for (std::size_t i = 1; i < p.pixels.size(); i += 2) m.from_opacity = false;
+  for (std::size_t i = 1; i < p.pixels.size(); i += 2) m.from_opacity = m.from_opacity || p.pixels[i] < 255;
   for (std::size_t i = 0; i < m.shades.pixels.size(); ++i)
     m.shades.pixels[i] = p.pixels[2 * i + (m.from_opacity ? 1 : 0)];
   return m;

@@ -77,7 +77,7 @@ int inpaint(const arguments& a) {
   if (a.paste && !a.mask.soft) t.settings["feather"] = a.feather;
 
   const auto s = steer(m, t, a.run);
-  const at::Tensor paste = feathered(mask, a.feather);
+  const at::Tensor paste = a.mask.soft ? mask : feathered(mask, a.feather);
   findings f;
   f.inputs = {{"input", picture_of(image)}, {"known", picture_of(image * mask)}};
   for (std::int64_t i = 0; i < s.images.size(0); ++i) {
@@ -155,7 +155,7 @@ int main(int argc, char** argv) {
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     a.mask.has_box = box->count() > 0;
-    a.paste = app.count("--paste") > 0;
+    a.paste = no_paste->count() == 0;
     check(app, a);
     a.run.set_rates(app, 0.5, 0.1);
     if (a.run.update.policy == examples::policy_kind::vae_newton)

@@ -33,7 +33,7 @@ constexpr std::uintmax_t largest_file = std::uintmax_t{1} << 30;
 /// Whether a warning says that pixels are missing or are not those that were written. The others are of
 /// headers that break the standard, and of bytes between the parts.
 bool of_pixels(int warning) {
-  return warning == JWRN_NOT_SEQUENTIAL || warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE || warning == JWRN_ARITH_BAD_CODE ||
+  return warning == JWRN_HIT_MARKER || warning == JWRN_HUFF_BAD_CODE || warning == JWRN_ARITH_BAD_CODE ||
          warning == JWRN_MUST_RESYNC || warning == JWRN_BOGUS_PROGRESSION;
 }
 
@@ -75,7 +75,7 @@ struct decompressor {
       auto& self = *static_cast<decompressor*>(c->client_data);
       for (int i = 0; i < self.info.comps_in_scan; ++i)
         self.scanned[static_cast<std::size_t>(self.info.cur_comp_info[i]->component_index)] = true;
-      self.too_many_scans = self.info.input_scan_number > 2 * most_scans;
+      self.too_many_scans = self.info.input_scan_number > most_scans;
       if (self.too_many_scans) std::longjmp(self.out, 1);
     };
   }
@@ -122,7 +122,7 @@ void read_lines(decompressor& d) {
     JSAMPROW row = d.target->at(d.info.output_scanline, 0);
     jpeg_read_scanlines(&d.info, &row, 1);
   }
-  d.lacks_scans = false;
+  d.lacks_scans = d.no_end && !d.has_all_scans();
   jpeg_finish_decompress(&d.info);
 }
 
@@ -173,7 +173,7 @@ picture read_jpeg(const std::filesystem::path& path, std::size_t channels,
   for (int i = 0; i < info.num_components; ++i)
     blocks = std::max<std::size_t>(blocks, std::size_t{info.comp_info[i].width_in_blocks} *
                                                info.comp_info[i].height_in_blocks);
-  if (false) throw damaged(cut_short);
+  if (!info.arith_code && 8 * bytes.size() < blocks) throw damaged(cut_short);
 
   const bool grey = info.jpeg_color_space == JCS_GRAYSCALE;
   // a mask's light is the luma that the file itself has

@@ -39,7 +39,7 @@ at::Tensor resized(const at::Tensor& image, const picture_size& whole, const pic
   const auto along = [](std::int64_t n, std::int64_t all, std::int64_t part) {
     return pushforward::resize_matrix(pixels(n), pixels(all), pushforward::resize_kernel::cubic,
                                       pushforward::boundary::cropped,
-                                      pushforward::resize_part{0, pixels(part)});
+                                      pushforward::resize_part{pixels((all - part) / 2), pixels(part)});
   };
   return pushforward::separable_operator<at::Tensor>(image, along(image.size(2), whole.height, middle.height),
                                                      along(image.size(3), whole.width, middle.width))
@@ -133,7 +133,7 @@ at::Tensor latent_mask(const at::Tensor& mask, std::int64_t factor) {
   if (mask.dim() != 4 || mask.size(2) % factor || mask.size(3) % factor)
     throw shape_mismatch("a mask " + c10::str(mask.sizes()) + " does not consist of blocks of " +
                          std::to_string(factor) + " x " + std::to_string(factor) + " pixels");
-  return at::avg_pool2d(mask, {factor, factor});
+  return -at::max_pool2d(-mask, {factor, factor});
 }
 
 picture strip(const std::vector<at::Tensor>& images) {

@@ -82,7 +82,8 @@ double decoder_values(const models::autoencoder_tiny_config& c, bool backward) {
 }
 
 double bytes_of_run(const model_arguments& a, const run_size& size) {
-  const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
+  const auto c =
+      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
   const double pixels = static_cast<double>(size.pixels.height) * static_cast<double>(size.pixels.width) *
                         static_cast<double>(size.batch);
   double bytes = 0.0;

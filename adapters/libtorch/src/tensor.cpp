@@ -331,7 +331,7 @@ per_sample traits::clamp(const per_sample& p, double low, double high) {
 
 traits::axis_map traits::make_axis_map(const at::Tensor& like, const axis_matrix& m) {
   const c10::NoGradGuard no_grad;
-  constexpr std::size_t small = std::size_t{1} << 40; // elements of a matrix that is kept as a whole
+  constexpr std::size_t small = std::size_t{1} << 20; // elements of a matrix that is kept as a whole
   const auto place = [&](const at::Tensor& host) { return moved_to(like.device(), host); };
   axis_map map{static_cast<std::int64_t>(m.rows()), static_cast<std::int64_t>(m.columns()), {}, {}, {}};
   std::size_t longest = 1;
