@@ -3,29 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <stdexcept>
 
 namespace mnist {
-
-void parameters::add(const std::string& name, at::Tensor value) {
-  if (!index_.emplace(name, all_.size()).second)
-    throw std::logic_error("parameter " + name + " is there already");
-  all_.emplace_back(name, std::move(value));
-}
-
-bool parameters::contains(const std::string& name) const { return index_.count(name) != 0; }
-
-const at::Tensor& parameters::operator[](const std::string& name) const {
-  const auto found = index_.find(name);
-  if (found == index_.end()) throw std::logic_error("no parameter " + name);
-  return all_[found->second].second;
-}
-
-std::int64_t parameters::count() const {
-  std::int64_t n = 0;
-  for (const auto& [key, value] : all_) n += value.numel();
-  return n;
-}
 
 namespace {
 

@@ -3,31 +3,18 @@
 /// The small networks of the MNIST example. Each is a bag of named tensors and a function of them, so that
 /// loading, training, averaging and writing all see the same list.
 
+#include <common/parameters.hpp>
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace mnist {
 
-/// Named parameters in a fixed order.
-class parameters {
-public:
-  /// Adds a parameter; its name must be new.
-  void add(const std::string& name, at::Tensor value);
-  const at::Tensor& operator[](const std::string& name) const;
-  bool contains(const std::string& name) const;
-  std::vector<std::pair<std::string, at::Tensor>>& all() { return all_; }
-  const std::vector<std::pair<std::string, at::Tensor>>& all() const { return all_; }
-  std::int64_t count() const;
-
-private:
-  std::vector<std::pair<std::string, at::Tensor>> all_;
-  std::unordered_map<std::string, std::size_t> index_;
-};
+using examples::parameters;
 
 /// A UNet with three levels (pixels, after a space-to-depth by 2) or two (latents). Time enters each residual
 /// block as a scale and a shift.

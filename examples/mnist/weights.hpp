@@ -12,14 +12,6 @@
 
 namespace mnist {
 
-/// Fills a network's parameters from a file; names and shapes must be exactly the network's.
-/// \throws pushforward::bad_file
-void read_weights(const std::filesystem::path& path, parameters& weights);
-
-/// The bytes of a file of parameters: in float16, or as they are.
-std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
-                              bool half = true);
-
 /// The files of a folder from which the networks are read.
 std::vector<input_file> weight_files(const std::filesystem::path& folder);
 

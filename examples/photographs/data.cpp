@@ -1,0 +1,152 @@
+#include "data.hpp"
+
+#include <pictures.hpp>
+
+#include <pushforward/error.hpp>
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+namespace photographs {
+
+namespace fs = std::filesystem;
+using pushforward::bad_file;
+
+namespace {
+
+std::vector<fs::path> pictures_in(const fs::path& folder) {
+  std::error_code fault;
+  std::vector<fs::path> paths;
+  for (auto entry = fs::directory_iterator(folder, fault); !fault && entry != fs::directory_iterator();
+       entry.increment(fault)) {
+    auto ending = entry->path().extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png") paths.push_back(entry->path());
+  }
+  if (fault) throw bad_file(folder.string() + ": cannot be listed (" + fault.message() + ")");
+  if (paths.empty())
+    throw bad_file(folder.string() +
+                   ": holds no JPEG and no PNG; scripts/photographs.sh fetches photographs");
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+/// [1, 3, H, W], 0 to 255.
+at::Tensor read_image(const fs::path& path) {
+  return stable_diffusion::image_of(stable_diffusion::read_picture(path, 3)).add(1.0).mul(127.5);
+}
+
+at::Tensor scaled_down(const at::Tensor& image, double factor) {
+  if (factor <= 1.0) return image;
+  const auto side = [&](std::int64_t n) {
+    return std::max<std::int64_t>(1, std::llround(static_cast<double>(n) / factor));
+  };
+  return at::_upsample_bicubic2d_aa(image, {side(image.size(2)), side(image.size(3))}, false)
+      .round()
+      .clamp(0.0, 255.0);
+}
+
+double pixels_of(const at::Tensor& image) {
+  return static_cast<double>(image.size(2)) * static_cast<double>(image.size(3));
+}
+
+std::int64_t shorter_side(const at::Tensor& image) { return std::min(image.size(2), image.size(3)); }
+
+void must_hold(const at::Tensor& image, std::int64_t side, const fs::path& path) {
+  if (shorter_side(image) < side)
+    throw bad_file(path.string() + ": is " + std::to_string(image.size(3)) + " x " +
+                   std::to_string(image.size(2)) + " pixels, smaller than a patch of " +
+                   std::to_string(side));
+}
+
+} // namespace
+
+photograph_set read_photographs(const fs::path& folder, std::int64_t patch) {
+  constexpr double large = 1.5e6, most = 12.0;
+  photograph_set set;
+  std::vector<at::Tensor> rows;
+  std::vector<std::int64_t> first, heights, widths;
+  std::vector<double> shares;
+  std::int64_t total = 0;
+  for (const auto& path : pictures_in(folder)) {
+    const at::Tensor image = read_image(path);
+    must_hold(image, patch, path);
+    const double pixels = pixels_of(image);
+    const auto before = heights.size();
+    const bool halved = pixels > large && shorter_side(image) >= 2 * patch;
+    for (double factor = halved ? 2.0 : 1.0; factor <= most; factor *= std::sqrt(2.0)) {
+      const at::Tensor scaled = scaled_down(image, factor);
+      if (heights.size() > before && 2 * shorter_side(scaled) < 3 * patch) break;
+      rows.push_back(scaled.squeeze(0).permute({1, 2, 0}).reshape({-1, 3}).to(at::kByte));
+      first.push_back(total);
+      heights.push_back(scaled.size(2));
+      widths.push_back(scaled.size(3));
+      total += rows.back().size(0);
+    }
+    const auto scales = heights.size() - before;
+    shares.insert(shares.end(), scales, std::sqrt(pixels) / static_cast<double>(scales));
+    ++set.count;
+  }
+  set.pixels = at::cat(rows);
+  set.first = at::tensor(first, at::kLong);
+  set.heights = at::tensor(heights, at::kLong);
+  set.widths = at::tensor(widths, at::kLong);
+  set.shares = at::tensor(shares, at::kDouble);
+  set.shares = set.shares / set.shares.sum();
+  const auto* bytes = set.pixels.const_data_ptr<std::uint8_t>();
+  std::uint64_t hash = 14695981039346656037u; // FNV-1a
+  for (std::int64_t i = 0; i < 3 * total; ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+  set.fingerprint = std::to_string(set.count) + " photographs, " + std::to_string(heights.size()) +
+                    " scales, " + std::to_string(total) + " pixels, " + std::to_string(hash);
+  return set;
+}
+
+at::Tensor patches(const photograph_set& set, std::int64_t count, std::int64_t side) {
+  const auto where = set.pixels.device();
+  const at::Tensor scale = at::multinomial(set.shares, count, true);
+  const at::Tensor widths = set.widths.index_select(0, scale);
+  const auto corner = [&](const at::Tensor& sides) {
+    return (at::rand({count}, at::kDouble) * (sides - (side - 1)).to(at::kDouble)).floor().to(at::kLong);
+  };
+  const at::Tensor top = corner(set.heights.index_select(0, scale)), left = corner(widths);
+  const at::Tensor way = at::randint(0, 8, {count, 1, 1}, at::kLong);
+  const at::Tensor gain = at::exp((at::rand({count, 3, 1, 1}) - 0.5) * (2.0 * std::log(1.2)));
+
+  const auto each = [&](const at::Tensor& t) { return t.view({count, 1, 1}).to(where); };
+  const at::Tensor ways = way.to(where);
+  const at::Tensor place = at::arange(side, at::TensorOptions(at::kLong).device(where));
+  const at::Tensor down = place.view({1, side, 1}), across = place.view({1, 1, side});
+  const at::Tensor turned = ways.bitwise_and(1).eq(1), mirrored = ways.bitwise_and(2).eq(2),
+                   flipped = ways.bitwise_and(4).eq(4);
+  at::Tensor y = at::where(turned, across, down), x = at::where(turned, down, across);
+  y = at::where(mirrored, side - 1 - y, y);
+  x = at::where(flipped, side - 1 - x, x);
+  const at::Tensor row =
+      each(set.first.index_select(0, scale)) + (each(top) + y) * each(widths) + each(left) + x;
+  return set.pixels.index_select(0, row.reshape({-1}))
+      .view({count, side, side, 3})
+      .permute({0, 3, 1, 2})
+      .to(at::kFloat)
+      .mul(gain.to(where) / 255.0)
+      .clamp_max(1.0);
+}
+
+std::vector<at::Tensor> held_out_crops(const fs::path& folder, std::int64_t side) {
+  std::vector<at::Tensor> crops;
+  for (const auto& path : pictures_in(folder)) {
+    const at::Tensor image = read_image(path);
+    const at::Tensor scaled = scaled_down(image, std::sqrt(pixels_of(image) / 5e5));
+    must_hold(scaled, side, path);
+    crops.push_back(scaled.narrow(2, (scaled.size(2) - side) / 2, side)
+                        .narrow(3, (scaled.size(3) - side) / 2, side)
+                        .div(255.0)
+                        .contiguous());
+  }
+  return crops;
+}
+
+} // namespace photographs

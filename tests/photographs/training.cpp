@@ -1,0 +1,307 @@
+// The denoiser of photographs, what it is trained on, and the program that trains it, on pictures made here.
+
+#include <support/catch.hpp>
+#include <support/program.hpp>
+#include <support/scratch_folder.hpp>
+
+#include <data.hpp>
+#include <network.hpp>
+
+#include <common/png.hpp>
+
+#include <pushforward/error.hpp>
+#include <pushforward/safetensors/file.hpp>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+using namespace testing_support;
+using photographs::network;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const auto says = contains_text;
+
+/// A small network whose every weight differs from 0.
+network small_network(std::int64_t patch = 2) {
+  at::manual_seed(1);
+  network n({patch, {8, 12, 16}, {1, 1, 2}});
+  const c10::NoGradGuard no_grad;
+  for (auto& [name, value] : n.weights().all()) value.add_(0.05 * at::randn_like(value));
+  return n;
+}
+
+/// Waves of a colour, another for each seed.
+examples::picture waves(std::size_t height, std::size_t width, std::uint32_t seed) {
+  examples::picture p(height, width, 3);
+  for (std::size_t y = 0; y < height; ++y)
+    for (std::size_t x = 0; x < width; ++x)
+      for (std::size_t c = 0; c < 3; ++c) {
+        const double wave = std::sin(0.05 * static_cast<double>((c + 1) * x) + 0.11 * static_cast<double>(y) +
+                                     static_cast<double>(seed));
+        p.at(y, x)[c] = static_cast<std::uint8_t>(std::lround(120.0 + 100.0 * wave));
+      }
+  return p;
+}
+
+/// A folder with training/ (3 pictures) and held_out/ (1).
+void make_photographs(const fs::path& folder) {
+  fs::create_directories(folder / "training");
+  fs::create_directories(folder / "held_out");
+  for (std::uint32_t i = 0; i < 3; ++i)
+    examples::write_png(folder / "training" / (std::to_string(i) + ".png"), waves(70, 90 + 10 * i, i));
+  examples::write_png(folder / "held_out/0.png", waves(192, 200, 7));
+}
+
+std::vector<std::string> train(const scratch_folder& folder, const std::string& where,
+                               const std::string& steps) {
+  return {"train",
+          "--photographs",
+          folder.path().string(),
+          "--folder",
+          (folder / where).string(),
+          "--steps",
+          steps,
+          "--batch",
+          "4",
+          "--patch",
+          "32",
+          "--every",
+          "4",
+          "--widths",
+          "8",
+          "12",
+          "--blocks",
+          "1",
+          "1",
+          "--threads",
+          "1"};
+}
+
+finished run(const scratch_folder& folder, const std::vector<std::string>& arguments) {
+  return run_program(folder, TRAIN_PROGRAM, arguments);
+}
+
+std::size_t lines_of(const fs::path& path) {
+  if (!fs::exists(path)) return 0;
+  const auto text = read_bytes(path);
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+std::vector<nlohmann::json> log_of(const fs::path& path) {
+  std::vector<nlohmann::json> lines;
+  if (!fs::exists(path)) return lines;
+  std::istringstream text(read_bytes(path));
+  for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+/// The averaged weights of a checkpoint, bit by bit.
+std::map<std::string, std::string> weights_of(const scratch_folder& folder, const std::string& where) {
+  const auto path = folder / where / "denoiser.safetensors";
+  REQUIRE(run(folder, {"export", "--float32", "--folder", (folder / where).string(), "--out", path.string()})
+              .status == 0);
+  std::map<std::string, std::string> weights;
+  const pushforward::safetensors::file file(path);
+  for (const auto& [name, tensor] : file.tensors()) {
+    auto& bytes = weights[name];
+    bytes.resize(tensor.bytes.size());
+    std::memcpy(bytes.data(), tensor.bytes.data(), bytes.size());
+  }
+  return weights;
+}
+
+} // namespace
+
+TEST_CASE("the denoiser is homogeneous: scaled images and noise give a scaled estimate") {
+  const c10::NoGradGuard no_grad;
+  const network n = small_network();
+  const at::Tensor x = at::rand({2, 3, 32, 24}), sigma = at::tensor({0.05, 0.7}, at::kFloat);
+  const at::Tensor estimate = n(x, sigma);
+  CHECK((estimate - x).abs().max().item<double>() > 0.01);
+  for (const double c : {0.02, 0.5, 40.0}) {
+    const double fault = (n(c * x, c * sigma) - c * estimate).abs().max().item<double>();
+    CHECK(fault < 1e-5 * c * estimate.abs().max().item<double>());
+  }
+  CHECK((n(x, 2.0 * sigma) - estimate).abs().max().item<double>() > 1e-3); // the noise level does count
+}
+
+TEST_CASE("the denoiser takes images of any size, as if their last row and column went on") {
+  const c10::NoGradGuard no_grad;
+  for (const std::int64_t patch : {1, 2, 4}) {
+    const network n = small_network(patch);
+    const at::Tensor x = at::rand({1, 3, 21, 35}), sigma = at::full({1}, 0.2);
+    const at::Tensor longer = at::cat({x, x.narrow(2, 20, 1).expand({1, 3, 11, 35})}, 2);
+    const at::Tensor wider = at::cat({longer, longer.narrow(3, 34, 1).expand({1, 3, 32, 13})}, 3);
+    const at::Tensor estimate = n(x, sigma);
+    CHECK(estimate.sizes() == x.sizes());
+    // 32 x 48 is a multiple of every level's size, and the smallest that holds 21 x 35 where patch is 4
+    if (patch == 4)
+      CHECK((estimate - n(wider, sigma).narrow(2, 0, 21).narrow(3, 0, 35)).abs().max().item<double>() < 1e-5);
+    CHECK(n(at::rand({1, 3, 1, 1}), sigma).sizes() == at::IntArrayRef{1, 3, 1, 1});
+  }
+  CHECK_THROWS_AS(small_network()(at::rand({1, 1, 8, 8}), at::ones({1})), pushforward::shape_mismatch);
+  CHECK_THROWS_AS(small_network()(at::rand({2, 3, 8, 8}), at::ones({1})), pushforward::shape_mismatch);
+}
+
+TEST_CASE("a batch of the denoiser gives what its images give alone") {
+  const c10::NoGradGuard no_grad;
+  const network n = small_network();
+  const at::Tensor x = at::rand({3, 3, 16, 16}), sigma = at::tensor({0.1, 0.3, 1.0}, at::kFloat);
+  const at::Tensor together = n(x, sigma);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const at::Tensor alone = n(x.narrow(0, i, 1), sigma.narrow(0, i, 1));
+    CHECK((alone - together.narrow(0, i, 1)).abs().max().item<double>() < 1e-5);
+  }
+}
+
+TEST_CASE("the denoiser that training starts from fits a file of three million bytes in half precision") {
+  CHECK(network().weights().count() <= 1'500'000);
+}
+
+TEST_CASE("the denoiser of a file is the one that was written") {
+  const c10::NoGradGuard no_grad;
+  const scratch_folder folder;
+  const network n = small_network();
+  const auto path = folder / "denoiser.safetensors";
+  write_bytes(path, serialize_network(n, {{"photographs", "none"}}, false));
+  const network read = photographs::read_network(path);
+  const at::Tensor x = at::rand({1, 3, 16, 16}), sigma = at::full({1}, 0.2);
+  CHECK(at::equal(read(x, sigma), n(x, sigma)));
+
+  const auto refused = [&](std::map<std::string, std::string> facts, const std::string& word) {
+    write_bytes(path, examples::serialize_weights(n.weights(), facts));
+    CHECK_THROWS_WITH(photographs::read_network(path), says(path.string()) && says(word));
+  };
+  const std::string name = "bias-free residual UNet";
+  refused({}, "holds no denoiser of photographs");
+  refused({{"architecture", name}, {"config", "{"}}, "damaged");
+  refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [8], "blocks": "1"})"}}, "damaged");
+  refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [99999], "blocks": [1]})"}},
+          "damaged");
+  refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [8, 12], "blocks": [1, 1]})"}},
+          "another network");
+}
+
+TEST_CASE("patches are cut from the photographs, turned and mirrored in all eight ways") {
+  const scratch_folder folder;
+  fs::create_directories(folder / "one");
+  examples::picture p(64, 64, 3, 0);
+  for (std::size_t y = 0; y < 64; ++y)
+    for (std::size_t x = 0; x < 64; ++x) {
+      p.at(y, x)[0] = static_cast<std::uint8_t>(2 * x);
+      p.at(y, x)[1] = static_cast<std::uint8_t>(2 * y);
+    }
+  examples::write_png(folder / "one/slopes.png", p);
+  const auto set = photographs::read_photographs(folder / "one", 48);
+  CHECK(set.count == 1);
+  CHECK(set.heights.size(0) == 1); // half of it would be smaller than a patch
+  at::manual_seed(3);
+  const at::Tensor batch = photographs::patches(set, 200, 48);
+  REQUIRE(batch.sizes() == at::IntArrayRef{200, 3, 48, 48});
+  std::set<std::array<int, 2>> ways;
+  for (std::int64_t i = 0; i < 200; ++i) {
+    const at::Tensor red = batch[i][0], green = batch[i][1];
+    const auto slope = [](const at::Tensor& t, std::int64_t along) {
+      return (t.narrow(along, 47, 1).mean() - t.narrow(along, 0, 1).mean()).item<double>() / 47.0 * 255.0;
+    };
+    const std::array<double, 4> s{slope(red, 0), slope(red, 1), slope(green, 0), slope(green, 1)};
+    // each colour rises or falls along one side alone, by 2 of 255 a pixel, give or take a fifth
+    const bool turned = std::abs(s[0]) > 1.0;
+    const double a = turned ? s[0] : s[1], b = turned ? s[3] : s[2];
+    CHECK(std::abs(turned ? s[1] : s[0]) < 1e-3);
+    CHECK(std::abs(turned ? s[2] : s[3]) < 1e-3);
+    CHECK(std::abs(std::log(std::abs(a) / 2.0)) < std::log(1.2) + 0.01);
+    CHECK(std::abs(std::log(std::abs(b) / 2.0)) < std::log(1.2) + 0.01);
+    ways.insert({turned ? 1 : 0, (a > 0.0 ? 1 : 0) + (b > 0.0 ? 2 : 0)});
+  }
+  CHECK(ways.size() == 8);
+  CHECK(batch.min().item<double>() >= 0.0);
+  CHECK(batch.max().item<double>() <= 1.0);
+}
+
+TEST_CASE(
+    "the loss falls, the run goes on where it was killed, and the weights are those of one that was not") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  const auto straight = run(folder, train(folder, "straight", "40"));
+  CAPTURE(straight.said);
+  REQUIRE(straight.status == 0);
+  const auto log = log_of(folder / "straight/denoiser.jsonl");
+  REQUIRE(log.size() == 10);
+  CHECK(log.back()["loss"].get<double>() < 0.7 * log.front()["loss"].get<double>());
+  CHECK(log.back()["psnr"]["50"].get<double>() > log.front()["psnr"]["50"].get<double>() + 0.5);
+  CHECK(log.back()["rate"].get<double>() < 1e-12); // it has cooled down
+
+  const auto output = folder / "killed.txt";
+  const auto id = start_program(TRAIN_PROGRAM, train(folder, "killed", "40"), output);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+  while (lines_of(folder / "killed/denoiser.jsonl") < 3 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  ::kill(id, SIGKILL);
+  CHECK(status_of(id) == -SIGKILL);
+  CHECK(log_of(folder / "killed/denoiser.jsonl").size() < 10);
+  const auto rest = run(folder, train(folder, "killed", "40"));
+  REQUIRE(rest.status == 0);
+  CHECK_THAT(rest.said, !says("from step 0 "));
+  CHECK(weights_of(folder, "killed") == weights_of(folder, "straight"));
+
+  const auto path = (folder / "straight/denoiser.safetensors").string();
+  REQUIRE(run(folder, {"export", "--folder", (folder / "straight").string(), "--out", path}).status == 0);
+  const auto measured = run(folder, {"evaluate", path, "--photographs", (folder / "held_out").string()});
+  REQUIRE(measured.status == 0);
+  const auto line = nlohmann::json::parse(measured.said.substr(measured.said.find("{\"mean\"")));
+  CHECK(line["mean"]["50"].get<double>() == Approx(log.back()["psnr"]["50"].get<double>()).margin(0.05));
+}
+
+TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  REQUIRE(run(folder, train(folder, "t", "2")).status == 0);
+  fs::create_directories(folder / "empty/training");
+  fs::create_directories(folder / "damaged");
+  write_bytes(folder / "damaged/denoiser.ckpt", "not a checkpoint");
+  const auto refused = [&](const std::vector<std::string>& arguments) {
+    const auto result = run(folder, arguments);
+    CHECK(result.status == 2);
+    CHECK(std::count(result.said.begin(), result.said.end(), '\n') == 1);
+    return result.said;
+  };
+  const auto with = [&](const std::string& where, const std::vector<std::string>& more) {
+    auto arguments = train(folder, where, "4");
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  CHECK_THAT(refused({"train"}), says("--photographs"));
+  CHECK_THAT(refused({"train", "--photographs", (folder / "none").string()}), says("none"));
+  CHECK_THAT(refused({"train", "--photographs", (folder / "empty").string()}), says("holds no JPEG"));
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--patch", "80"}),
+             says("0.png") && says("90 x 70") && says("smaller than a patch of 80"));
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--steps", "0"}), says("--steps"));
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--device", "tpu"}), says("tpu"));
+  CHECK_THAT(
+      refused({"train", "--photographs", folder.path().string(), "--widths", "8", "--blocks", "1", "1"}),
+      says("one width"));
+  CHECK_THAT(refused(with("damaged", {})), says("denoiser.ckpt") && says("not a readable checkpoint"));
+  CHECK_THAT(refused(with("t", {"--space-to-depth", "2"})), says("another network"));
+  examples::write_png(folder / "training/more.png", waves(70, 70, 9));
+  CHECK_THAT(refused(with("t", {})), says("other photographs") && says("--start-from"));
+  CHECK_THAT(refused({"export", "--folder", (folder / "none").string()}), says("denoiser.ckpt"));
+  CHECK_THAT(refused({"evaluate", (folder / "t/denoiser.ckpt").string(), "--photographs", "."}),
+             says("denoiser.ckpt"));
+}
