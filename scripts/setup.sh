@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          compilers, libraries, libtorch: for scripts/test.sh and scripts/demo.sh
 #   scripts/setup.sh --ci     also what .ci/run needs: clang, clang-format, doxygen, chromium, and Python's diffusers,
-#                             transformers and torch (5 GB, in the cache folder) that networks are compared with
+#                             transformers and torch (5 GB, in the cache folder) that recorded answers are compared with
 #
 # Packages come from apt (as root, or with sudo). libtorch is one that is already there (PUSHFORWARD_TORCH, Torch_DIR, a
 # Python with torch, the cache folder), else the PyPI wheel, unpacked into the cache folder that all clones share:
@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 packages=(cmake ninja-build ccache python3 libxtensor-dev libxtensor-blas-dev libopenblas-dev librandom123-dev
   nlohmann-json3-dev libcli11-dev libpng-dev libjpeg-dev liblcms2-dev librsvg2-dev fonts-dejavu-core pkg-config libicu-dev
-  zlib1g-dev catch2 libbenchmark-dev)
+  zlib1g-dev catch2 libexpat1-dev libbenchmark-dev)
 case ${1:-} in
   '') ;;
   --ci) packages+=(g++ git python3-venv clang clang-format libclang-rt-dev doxygen chromium) ;;

@@ -40,8 +40,10 @@ constexpr int unseen = 2; ///< of 255: what no eye sees, and what two descriptio
 
 std::shared_ptr<void> transform_between(cmsHPROFILE from, cmsUInt32Number format) {
   const std::shared_ptr<void> srgb(cmsCreate_sRGBProfile(), cmsCloseProfile);
+  // of 16 bits, the quick way takes colours between those of a coarse grid, which are off by up to 11 of 255
+  const cmsUInt32Number quick = format == TYPE_RGB_8 ? 0 : cmsFLAGS_NOOPTIMIZE;
   const cmsHTRANSFORM t =
-      cmsCreateTransform(from, format, srgb.get(), TYPE_RGB_8, INTENT_PERCEPTUAL, cmsFLAGS_NOCACHE);
+      cmsCreateTransform(from, format, srgb.get(), TYPE_RGB_8, INTENT_PERCEPTUAL, cmsFLAGS_NOCACHE | quick);
   return t ? std::shared_ptr<void>(t, cmsDeleteTransform) : nullptr;
 }
 

@@ -28,6 +28,9 @@ namespace {
 
 std::string reason_of(int fault) { return std::strerror(fault); }
 
+/// To the disk, on a file system that can be told to.
+bool flushed(int fd) { return ::fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS; }
+
 /// Where a write to the path goes: symbolic links are followed, to what is not there, too.
 fs::path place_of(fs::path path) {
   std::error_code none;
@@ -115,7 +118,7 @@ public:
       if (n < 0 && errno != EINTR) fault = errno;
     }
     if (fault == 0 && replaced && ::fchmod(fd, replaced->st_mode & 0777) != 0) fault = errno;
-    if (fault == 0 && keep && ::fsync(fd) != 0) fault = errno;
+    if (fault == 0 && keep && !flushed(fd)) fault = errno;
     if (::close(fd) != 0 && fault == 0) fault = errno;
     if (fault != 0) refuse(path, reason_of(fault));
   }
@@ -247,19 +250,18 @@ void append_line(const fs::path& path, const std::string& line) {
     refuse(path, "the folder " + path.parent_path().string() + " cannot be made: " + fault.message());
   const int fd = ::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
   if (fd < 0) refuse(path, reason_of(errno));
-  struct ::stat status {};
+  const ::off_t before = ::lseek(fd, 0, SEEK_END);
   char last = '\n';
-  bool good = ::fstat(fd, &status) == 0;
-  if (good && status.st_size > 0) good = ::pread(fd, &last, 1, status.st_size - 1) == 1;
+  bool good = before == 0 || ::pread(fd, &last, 1, before - 1) == 1;
   const std::string bytes = (last == '\n' ? "" : "\n") + line + '\n';
   for (std::size_t done = 0; good && done < bytes.size();) {
     const ::ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
     if (n > 0) done += static_cast<std::size_t>(n);
     good = n >= 0 || errno == EINTR;
   }
-  good = good && ::fsync(fd) == 0;
+  good = good && flushed(fd);
   const int reason = errno;
-  const bool restored = good || ::ftruncate(fd, status.st_size) == 0;
+  const bool restored = good || ::ftruncate(fd, before) == 0;
   ::close(fd);
   if (good) return;
   if (fresh && restored) ::unlink(path.c_str());
@@ -270,8 +272,8 @@ void require_writable(const std::vector<fs::path>& outputs, const std::vector<in
                       const std::string& option) {
   for (const auto& output : outputs)
     for (const auto& input : inputs) {
-      struct ::stat replaced {
-      }, read{};
+      struct ::stat replaced {};
+      struct ::stat read {};
       if (::stat(output.c_str(), &replaced) == 0 && ::stat(input.path.c_str(), &read) == 0 &&
           replaced.st_dev == read.st_dev && replaced.st_ino == read.st_ino)
         throw bad_option(option + ": " + output.string() + " would overwrite " + input.what + ", " +

@@ -69,8 +69,7 @@ CLI::Option* add_probe_option(CLI::App& app, double& probe) {
     else if (const auto value = number_of(word); value && *value >= 0.0)
       probe = *value;
     else
-      throw CLI::ValidationError(name,
-                                 word + " is not automatic, reference, or a number from 0 (automatic)");
+      throw CLI::ValidationError(name, word + " is not automatic, reference, or a number from 0 (automatic)");
   };
   return app
       .add_option_function<std::string>(

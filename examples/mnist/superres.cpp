@@ -14,9 +14,11 @@ int main(int argc, char** argv) {
   mnist::arguments a;
   a.out = "superres";
   mnist::lower_resolution low;
-  app.add_option("--factor", low.factor, "4: known as 8 x 8; 2: known as 16 x 16")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"2", "4"}));
+  examples::add_number(app, "--factor", low.factor, examples::whole_numbers{2, 4},
+                       "4: known as 8 x 8; 2: known as 16 x 16")
+      ->check([](const std::string& text) {
+        return text == "3" ? std::string("must be 2 or 4, not 3") : std::string();
+      });
   app.add_flag("--cubic", low.cubic, "made smaller by an antialiased cubic resize in place of block means");
   add_restore_options(app, a);
   add_model_options(app, a);

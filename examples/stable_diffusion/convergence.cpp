@@ -307,8 +307,7 @@ int main(int argc, char** argv) {
   add_number(app, "--krylov", a.krylov, whole_numbers{1, 1000}, "Arnoldi steps for \u03bc")->group(group);
   add_number(app, "--K", a.run.update.iterations, iteration_counts, "inner iterations a time step")
       ->group(group);
-  add_number(app, "--probe", a.run.update.probe, not_negative, "of the forward differences; 0: automatic")
-      ->group(group);
+  add_probe_option(app, a.run.update.probe)->group(group);
   add_number(app, "--steps", a.run.steps, step_counts, "time steps")->group(group);
   add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
       ->group(group);

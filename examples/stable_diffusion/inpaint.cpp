@@ -45,11 +45,11 @@ int inpaint(const arguments& a) {
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
   const known_part part(a.mask, {original.size(2), original.size(3)});
-  part.mask(a.picture.how, size, 1);
   require_room(a.model,
                {fitted_size({original.size(2), original.size(3)}, size, 1), a.run.batch, false,
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},
                "ask for fewer pixels with --width and --height, or a smaller --batch");
+  part.mask(a.picture.how, size, 1);
   const latent_model m(a.model, [](const std::string& what) { std::cerr << "loading the " << what << "\n"; });
   const at::Tensor image = fitted(original, a.picture.how, size, m.scale());
   const at::Tensor mask = part.mask(a.picture.how, size, m.scale());

@@ -262,7 +262,7 @@ void check_model_options(const CLI::App& app, const model_arguments& a) {
                            "without --guidance, which it explains: pass both");
   if (guidance_scale(a) == 1.0)
     examples::refuse_given(app, {"--negative-prompt"}, "without guidance: pass --guidance, too");
-  if (fs::is_regular_file(a.checkpoint))
+  if (std::error_code none; fs::is_regular_file(a.checkpoint, none))
     examples::refuse_given(app, {"--variant"}, "on a single file, which has no variants: leave it out");
 }
 

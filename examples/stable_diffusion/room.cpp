@@ -31,11 +31,12 @@ double bytes_of(c10::ScalarType type) { return static_cast<double>(c10::elementS
 std::optional<fs::path> config_of_autoencoder(const model_arguments& a, const models::checkpoint& c) {
   if (a.vae.empty()) return c.vae.config;
   const fs::path file = a.vae / "config.json";
-  return fs::exists(file) ? std::optional(file) : std::nullopt;
+  std::error_code none;
+  return fs::is_regular_file(file, none) ? std::optional(file) : std::nullopt;
 }
 
 double decoder_values_of_run(const model_arguments& a, const models::checkpoint& c, bool backward) {
-  if (fs::exists(a.vae / "encoder.safetensors"))
+  if (pushforward::safetensors::is_there(a.vae / "encoder.safetensors"))
     return decoder_values(models::autoencoder_tiny_config{}, backward);
   const auto file = config_of_autoencoder(a, c);
   if (!file) return decoder_values(models::autoencoder_kl_config{}, backward);
@@ -81,7 +82,8 @@ double decoder_values(const models::autoencoder_tiny_config& c, bool backward) {
 }
 
 double bytes_of_run(const model_arguments& a, const run_size& size) {
-  const auto c = models::open_checkpoint(a.checkpoint, {a.variant, a.prediction});
+  const auto c =
+      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
   const double pixels = static_cast<double>(size.pixels.height) * static_cast<double>(size.pixels.width) *
                         static_cast<double>(size.batch);
   double bytes = 0.0;

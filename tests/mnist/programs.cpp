@@ -94,7 +94,7 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"superres", {"--first", "1000000"}, "1000000"},
       {"directions", {"--pixel", "40", "3"}, "pixel"},
       {"directions", {"--model", "latent_ddpm"}, "pixel models"},
-      {"directions", {"--cutoff", "0.5", "1"}, "cut-off"},
+      {"directions", {"--cutoff", "0.5", "1"}, "--cutoff: must be in [0, 1), not 1"},
       {"inpaint", {"--probe", "small"}, "--probe: small is not automatic, reference"},
       {"evaluate", {"--probe", "-0.1"}, "--probe: -0.1 is not automatic, reference"},
       {"spectrum", {"--times", "2000"}, "2000"},
@@ -118,9 +118,10 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
 
 TEST_CASE("every option with a number refuses NaN and text, by its name") {
   const scratch_folder folder;
+  std::set<std::string> seen;
   for (const std::string program : {"inpaint", "superres", "directions", "spectrum", "evaluate"}) {
-    const auto options = options_with_numbers(run(folder, program, {"--help"}).said);
-    CHECK(options.size() >= 4);
+    const auto options = options_with_numbers(run(folder, program, {"--help"}).said, seen);
+    CHECK((program == "superres" || options.size() >= 2)); // whose numbers are those of inpaint
     for (const auto& option : options) {
       const auto r = run(folder, program, {option, "nan", "0", "0", "0"});
       INFO(r.said);
@@ -153,6 +154,8 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"inpaint", {"--mask", ""}, "--mask: must not be empty"},
            {"inpaint", {"--policy", "none", "--K", "3"}, "--K has no effect"},
            {"inpaint", {"--renoise", "0"}, "--renoise has no effect"},
+           {"inpaint", {"--probe", "nan"}, "--probe: nan is not automatic, reference"},
+           {"evaluate", {"--probe", "inf"}, "--probe: inf is not automatic, reference"},
            {"superres", {"--model", "flow", "--eta", "0"}, "--eta has no effect"},
            {"superres", {"--model", "flow", "--one-step-beta"}, "--one-step-beta has no effect"},
            {"superres", {"--one-step-beta", "--eta", "1"}, "--eta has no effect"},

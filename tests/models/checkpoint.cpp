@@ -457,6 +457,8 @@ TEST_CASE("a scheduler's configuration that is wrong or not supported is refused
         // so many steps that nothing is left of the sample
         {R"({"beta_schedule": "scaled_linear", "num_train_timesteps": 100000})",
          "\"num_train_timesteps\" (100000)"},
+        {R"({"num_train_timesteps": 100000, "rescale_betas_zero_snr": true})",
+         "\"num_train_timesteps\" (100000)"},
         {R"({"beta_end": 0.9})", "\"beta_end\" (0.9)"},
         {R"({"beta_schedule": 1})", "beta_schedule"}}) {
     CAPTURE(text);
@@ -541,17 +543,16 @@ TEST_CASE("parts that come from elsewhere need not be there") {
 TEST_CASE("a folder in place of a configuration file is named") {
   const scratch_folder folder;
   for (const char* name : {"unet/config.json", "vae/config.json", "text_encoder/config.json",
-                           "scheduler/scheduler_config.json", "tokenizer/vocab.json"}) {
+                           "scheduler/scheduler_config.json", "model_index.json"}) {
     CAPTURE(name);
     write_folder(folder / "c");
     fs::remove(folder / "c" / name);
     fs::create_directory(folder / "c" / name);
     CHECK_THROWS_AS(open_checkpoint(folder / "c"), bad_file);
-    CHECK_THROWS_WITH(open_checkpoint(folder / "c"), contains_text(std::string(name) + " (a folder)"));
+    CHECK_THROWS_WITH(open_checkpoint(folder / "c"),
+                      contains_text(std::string(name) + ": is not a regular file but a folder"));
     fs::remove_all(folder / "c");
   }
-  CHECK_THROWS_AS(read_scheduler(folder.path()), bad_file);
-  CHECK_THROWS_WITH(read_scheduler(folder.path()), contains_text("is a folder"));
 }
 
 TEST_CASE("a configuration with very many keys is read in time that grows as their number does") {
@@ -817,7 +818,8 @@ TEST_CASE("an autoencoder by itself is a folder or a single file, under either n
   fs::create_directories(folder / "vae");
   refused(folder / "vae", "vae/config.json");
   fs::create_directory(folder / "vae/config.json");
-  refused(folder / "vae", "vae/config.json (a folder)");
+  write_some_tensor(folder / "vae/diffusion_pytorch_model.safetensors");
+  refused(folder / "vae", "vae/config.json: is not a regular file but a folder");
 }
 
 TEST_CASE("a single file of the original layout is told to be 1.x or 2.x") {

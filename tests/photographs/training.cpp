@@ -83,6 +83,8 @@ std::vector<std::string> train(const scratch_folder& folder, const std::string& 
           "32",
           "--every",
           "4",
+          "--rate",
+          "0.02",
           "--widths",
           "8",
           "12",
@@ -244,7 +246,12 @@ TEST_CASE(
   REQUIRE(straight.status == 0);
   const auto log = log_of(folder / "straight/denoiser.jsonl");
   REQUIRE(log.size() == 10);
-  CHECK(log.back()["loss"].get<double>() < 0.7 * log.front()["loss"].get<double>());
+  const auto mean_loss = [&](std::size_t first) { // of a batch alone it varies by a half
+    double sum = 0.0;
+    for (std::size_t i = first; i < first + 4; ++i) sum += log.at(i)["loss"].get<double>();
+    return sum / 4.0;
+  };
+  CHECK(mean_loss(6) < 0.7 * mean_loss(0));
   CHECK(log.back()["psnr"]["50"].get<double>() > log.front()["psnr"]["50"].get<double>() + 0.5);
   CHECK(log.back()["rate"].get<double>() < 1e-12); // it has cooled down
 

@@ -7,8 +7,10 @@
 
 #include <pushforward/error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 

@@ -20,10 +20,11 @@ void check_refused(const finished& ended, const std::string& program, const std:
 
 TEST_CASE("every option with a number refuses NaN and text, by its name") {
   const scratch_folder folder;
+  std::set<std::string> seen;
   for (const std::string program :
        {"inpaint", "superres", "style", "jacobian", "spectrum", "convergence", "photos"}) {
-    const auto options = options_with_numbers(run_program(folder, programs + program, {"--help"}).said);
-    CHECK(options.size() >= (program == "photos" ? 5 : 8));
+    const auto options = options_with_numbers(run_program(folder, programs + program, {"--help"}).said, seen);
+    CHECK(options.size() >= 2);
     for (const auto& option : options)
       // words for those that take up to four
       check_refused(run_program(folder, programs + program, {option, "nan", "0", "0", "0"}), program,
@@ -51,7 +52,10 @@ TEST_CASE("numbers that an option cannot take are refused by its name, with what
            {"inpaint", "--latents", "", "must not be empty"},
            {"superres", "--noise-level", "-1", "must be 0 or positive, not -1"},
            {"superres", "--encoder-probe", "0", "must be positive, not 0"},
-           {"jacobian", "--probe", "-1", "must be 0 or positive, not -1"},
+           {"inpaint", "--probe", "nan", "nan is not automatic, reference, or a number from 0 (automatic)"},
+           {"jacobian", "--probe", "inf", "inf is not automatic, reference, or a number from 0 (automatic)"},
+           {"spectrum", "--probe", "1x", "1x is not automatic, reference, or a number from 0 (automatic)"},
+           {"convergence", "--probe", "-1", "-1 is not automatic, reference, or a number from 0 (automatic)"},
            {"spectrum", "--sample-steps", "10001", "must be a whole number from 1 to 10000, not 10001"},
            {"convergence", "--c", "0", "must be positive, not 0"},
            {"photos", "--size", "100", "must be a multiple of 64, not 100"}})

@@ -54,6 +54,7 @@ Image.fromarray(picture[:16, :24]).save(out / "small.png")
 
 
 # ---- the loop of algorithms.md, section 2, written from its text ----
+# Differences of nearby points magnify rounding: hence what `save` allows between two machines.
 
 STEPS = 4
 betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
@@ -129,7 +130,8 @@ with torch.no_grad():
         "start": noise,
         "plain": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
         "reference": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")], reference=True),
-        "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)})
+        "guided": loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 3.0)},
+        rounding=3e-4)
 
 small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
 
@@ -158,7 +160,7 @@ with torch.no_grad():
     save(out / "superres.safetensors", {
         "start": noise,
         "encoder": loop(noise, by_encoder, 3, (0.5, 0.5), [contexts("")]),
-        "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])})
+        "decoder": loop(noise, by_decoder, 3, (0.1, 0.1), [contexts("")])}, rounding=1.5e-3)
 
 
 # ---- style (section 2) and the studies of the Jacobian (sections 3 and 4) ----
@@ -224,7 +226,7 @@ with torch.no_grad():
     square = torch.from_numpy(picture[:56, -66:-10].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1
     style = gram(resize(square, 32, 32))
     save(out / "style.safetensors", {
-        "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)})
+        "start": noise, "styled": loop(noise, by_style, 3, (0.5, 0.1), [contexts("a cat"), contexts("")], 3.0)}, rounding=3e-4)
     x, earlier = at_time(600), at_time(300)
     v = torch.zeros_like(x)
     v[:, :, 3, 4] = 1.0
@@ -241,4 +243,4 @@ with torch.no_grad():
         "log J v": columns.square().sum(0).sqrt().log().mean(0), "log J^T v": rows.square().sum(0).sqrt().log().mean(0),
         "cosine of one-hot": (columns * rows).sum() / (columns.norm() * rows.norm()),
         "cosine": (forward * backward).sum() / (forward.norm() * backward.norm()),
-        "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])})
+        "largest magnitudes": torch.stack([largest_magnitude(a, estimate(x), 6) for a in operators])}, rounding=3e-4)

@@ -77,7 +77,7 @@ TEST_CASE("an image in the very style has a loss and an error of 0") {
   const auto folder = oracle_folder(ORACLE_FOLDER);
   if (folder.empty()) return;
   const oracle_case o(folder / "alone", 2);
-  const auto alone = o.constraint(o["resized picture"]);
+  const auto alone = o.constraint(o.constraint.picture());
   CHECK(traits::values(alone.loss).front() == 0.0);
   CHECK(at::equal(alone.error, at::zeros_like(alone.error)));
 }

@@ -45,7 +45,7 @@ for name, encoder in (("alone", alone), ("whole", whole.vision_model)):
         key = f"{name}/block.{block}/"
         picture = images(key + "picture", 1, 3, *((52, 44) if block == 0 else (20, 32)))
         resized = torch.from_numpy(imresize(picture.double().numpy(), 32)).float()
-        candidates = images(key + "images", 2, 3, 48, 40).requires_grad_()
+        candidates = images(key + "images", 2, 3, 36, 20).requires_grad_()
         wanted = gram(encoder, resized, block)
         loss = torch.stack([torch.linalg.matrix_norm(wanted[0] - g) for g in gram(encoder, candidates, block)])
         gradient, = torch.autograd.grad(loss.sum(), candidates)

@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -72,14 +73,16 @@ private:
 };
 
 /// Options with a number, by the help of a program: those of type INT, UINT or FLOAT, or an array of them.
-inline std::vector<std::string> options_with_numbers(const std::string& help) {
+/// What the help says of each is left behind in `seen`, and what is there already is left out.
+inline std::vector<std::string> options_with_numbers(const std::string& help, std::set<std::string>& seen) {
   std::vector<std::string> options;
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string option, type;
     if (words >> option >> type && option.rfind("--", 0) == 0 &&
-        (type.find("INT") != std::string::npos || type.find("FLOAT") != std::string::npos))
+        (type.find("INT") != std::string::npos || type.find("FLOAT") != std::string::npos) &&
+        seen.insert(line).second)
       options.push_back(option);
   }
   return options;

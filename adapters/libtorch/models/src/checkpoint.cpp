@@ -183,8 +183,7 @@ checkpoint_part part_in(const fs::path& folder, const std::string& stem, const s
   if (is_file(folder / "config.json"))
     part.config = folder / "config.json";
   else
-    missing.push_back((folder / "config.json").string() +
-                      (is_folder(folder / "config.json") ? " (a folder)" : ""));
+    missing.push_back((folder / "config.json").string());
   part.files = weights_in(folder, stem, variant, missing);
   return part;
 }
@@ -258,7 +257,7 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
       needed.insert(needed.begin(), {*c.tokenizer / "vocab.json", *c.tokenizer / "merges.txt"});
   }
   for (const auto& file : needed)
-    if (!is_file(file)) missing.push_back(is_folder(file) ? file.string() + " (a folder)" : file.string());
+    if (!is_file(file)) missing.push_back(file.string());
   if (!missing.empty()) {
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
@@ -548,8 +547,8 @@ noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
     json.refuse("beta_schedule", "is none of linear, scaled_linear, squaredcos_cap_v2");
   }();
   if (zero_terminal_snr && T < 2) json.refuse("num_train_timesteps", "is too few to be rescaled");
-  noise_schedule schedule{path_of(zero_terminal_snr ? rescaled_to_zero_terminal_snr(betas) : betas), {}};
-  if (const double left = schedule.path.at(schedule.path.last()).a; !zero_terminal_snr && left < 1e-6) {
+  noise_schedule schedule{path_of(betas), {}};
+  if (const double left = schedule.path.at(schedule.path.last()).a; left < 1e-6) {
     const char* key = json.has("trained_betas") ? "trained_betas"
                       : T > 1000                ? "num_train_timesteps"
                                                 : "beta_end";
@@ -558,6 +557,7 @@ noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
                          " times, from which nothing can be computed: fewer times, or "
                          "smaller betas, are needed");
   }
+  if (zero_terminal_snr) schedule.path = path_of(rescaled_to_zero_terminal_snr(betas));
   if (json.has("prediction_type")) {
     const auto found = predictions.find(json.text("prediction_type", ""));
     if (found == predictions.end())
