@@ -40,7 +40,7 @@ struct autoencoder_kl_config {
   /// not implement; the message names its key
   static autoencoder_kl_config read(const std::filesystem::path& config_json);
   /// What names and shapes tell, of `diffusers` or of the original layout (seen from below
-  /// `first_stage_model.`). They do not tell the number of groups and the scaling factor: those are Stable
+  /// first_stage_model). They do not tell the number of groups and the scaling factor: those are Stable
   /// Diffusion's. \throws bad_file for parameters that are no such network's
   static autoencoder_kl_config told_by(const weights& w);
 };

@@ -81,7 +81,7 @@ struct checkpoint {
 checkpoint open_checkpoint(const std::filesystem::path& path, const checkpoint_options& options = {});
 
 /// Opens an autoencoder by itself: a folder as `diffusers` writes it (AutoencoderKL or AutoencoderTiny), or a
-/// single `.safetensors` file with the names of the original repository (with `first_stage_model.` in front
+/// single `.safetensors` file with the names of the original repository (with first_stage_model in front
 /// or without) or of `diffusers`. Of a whole checkpoint, folder or file, it is the autoencoder.
 /// \param variant as in checkpoint_options
 /// \throws bad_file

@@ -35,7 +35,7 @@ struct clip_text_config {
   /// supported; the message names its key
   static clip_text_config read(const std::filesystem::path& config_json);
   /// What names and shapes tell, seen from below what single files of Stable Diffusion have in front:
-  /// `cond_stage_model.transformer.` (transformers' names, 1.x) or `cond_stage_model.model.`
+  /// cond_stage_model.transformer (transformers' names, 1.x) or cond_stage_model.model
   /// (OpenCLIP's, 2.x, where of 24 blocks the last is left out). Heads have 64 channels. \throws bad_file for
   /// parameters that are no such network's
   static clip_text_config told_by(const weights& w);

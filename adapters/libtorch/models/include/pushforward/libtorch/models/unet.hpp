@@ -47,7 +47,7 @@ struct unet_config {
   /// \throws bad_file for a file that cannot be read, and for a value that is wrong or that this network does
   /// not implement; the message names its key
   static unet_config read(const std::filesystem::path& config_json);
-  /// What names and shapes of the original layout tell, seen from below `model.diffusion_model.`. They do not
+  /// What names and shapes of the original layout tell, seen from below model.diffusion_model. They do not
   /// tell heads and groups: those are Stable Diffusion's, 8 heads, or heads of 64 channels where
   /// cross-attention is 1024 wide (2.x). \throws bad_file for parameters that are no such network's
   static unet_config told_by(const weights& w);
