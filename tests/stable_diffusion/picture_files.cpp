@@ -205,6 +205,7 @@ TEST_CASE(
       for (const auto& segments : std::vector<std::vector<std::pair<int, std::string>>>{
                {{0xE1, jpeg_exif + data}},
                {{0xE1, xmp}, {0xE1, jpeg_exif + data}},
+               {{0xE1, jpeg_exif + exif(0, big)}, {0xE1, jpeg_exif + data}},
                {{0xE2, "MPF"}, {0xE1, xmp}, {0xE1, "short"}, {0xE1, jpeg_exif + data}, {0xE1, xmp}}}) {
         const picture turned = read(folder, jpeg_of(p, {.segments = segments}));
         CHECK(furthest(turned, examples::turned(stored, 6)) == 0);

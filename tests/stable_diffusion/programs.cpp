@@ -1192,7 +1192,9 @@ TEST_CASE("the memory that is free is the system's, within the tightest control 
     write(proc / "self/cgroup", "0::/docker/0123abc\n");
     second(groups, "4000000000", 1500, 0, 0);
     CHECK(free() == 2.5e9);
-    write(proc / "self/cgroup", "0::/../../elsewhere\n");
+    // outside the namespace, and not the folder beside the root
+    write(proc / "self/cgroup", "0::/../elsewhere\n");
+    second(folder / "elsewhere", "1", 0, 0, 0);
     CHECK(free() == 2.5e9);
   }
   SECTION("version 2, groups within groups") {
