@@ -332,13 +332,9 @@ int main(int argc, char** argv) {
   examples::add_number(app, "--lr-last", a.rate.last, positive, "in the last one; linear in between");
   examples::add_number(app, "--probe", a.probe, positive, "of the encoder's difference");
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
-  return examples::run_with(
-      app, argc, argv,
-      [&] {
-        if (a.iterations == 1 && a.rate.last != a.rate.first)
-          examples::refuse_given(app, {"--lr-last"},
-                                 "with --K 1, whose one iteration takes --lr: leave it out");
-        return study(a);
-      },
-      [&] { return "; the strips that were finished are in " + a.out.string(); });
+  return examples::run_with(app, argc, argv, [&] {
+    if (a.iterations == 1 && a.rate.last != a.rate.first)
+      examples::refuse_given(app, {"--lr-last"}, "with --K 1, whose one iteration takes --lr: leave it out");
+    return study(a);
+  });
 }
