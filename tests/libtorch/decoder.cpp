@@ -20,7 +20,7 @@ static_assert(encoding_decoder<forward_decoder, at::Tensor>);
 static_assert(!differentiable_decoder<forward_decoder, at::Tensor>);
 static_assert(differentiable_decoder<recorded_decoder, at::Tensor>);
 
-TEST_CASE("a decoder's product is J_D^T w: the images' shape in, the latents' out") {
+TEST_CASE("a decoder's product is J_D^T w: the images' shape in, the latents' out", "[device]") {
   const at::Tensor matrix = random_tensor({3, 5}, 1);
   const recorded_decoder d([&](const at::Tensor& z) { return at::matmul(z.square(), matrix); }, {},
                            {.compute = at::kDouble});
@@ -32,7 +32,7 @@ TEST_CASE("a decoder's product is J_D^T w: the images' shape in, the latents' ou
   CHECK_THROWS_WITH(image.vjp(w), contains_text("linearize again"));
 }
 
-TEST_CASE("decoder and encoder compute in their type and record nothing") {
+TEST_CASE("decoder and encoder compute in their type and record nothing", "[device]") {
   const auto compute = GENERATE(values<c10::ScalarType>({at::kFloat, at::kBFloat16}));
   std::vector<c10::ScalarType> seen;
   bool recording = false;
@@ -49,7 +49,8 @@ TEST_CASE("decoder and encoder compute in their type and record nothing") {
   CHECK_FALSE(recording);
 }
 
-TEST_CASE("both pullbacks run on libtorch decoders, and agree where the encoder is the decoder's inverse") {
+TEST_CASE("both pullbacks run on libtorch decoders, and agree where the encoder is the decoder's inverse",
+          "[device]") {
   // an orthogonal decoder: its inverse is its transpose
   const at::Tensor q = std::get<0>(at::linalg_qr(random_tensor({4, 4}, 1)));
   const recorded_decoder d([&](const at::Tensor& z) { return at::matmul(z, q); },
@@ -66,7 +67,7 @@ TEST_CASE("both pullbacks run on libtorch decoders, and agree where the encoder 
   CHECK(counts.encoder_forward == 4);
 }
 
-TEST_CASE("a decoder without a function, and encoding without an encoder, are refused") {
+TEST_CASE("a decoder without a function, and encoding without an encoder, are refused", "[device]") {
   CHECK_THROWS_AS(forward_decoder(libtorch::map{}), bad_option);
   const auto same = [](const at::Tensor& t) { return t; };
   CHECK_THROWS_WITH(forward_decoder(same, same, {.compute = at::kLong}), contains_text("compute type"));

@@ -5,6 +5,7 @@
 #include "tensors.hpp"
 
 #include <support/catch.hpp>
+#include <support/device.hpp>
 #include <support/random.hpp>
 
 #include <pushforward/estimate.hpp>
@@ -43,11 +44,11 @@ constexpr denoiser_options in_double{.prediction = prediction_type::v, .compute 
 /// J of the network at x, one sample, by central differences.
 at::Tensor dense(const small_network& f, const at::Tensor& x, double time) {
   const std::int64_t n = x.numel();
-  at::Tensor jacobian = at::zeros({n, n}, at::kDouble);
-  const at::Tensor t = at::full({1}, time, at::kDouble);
+  at::Tensor jacobian = at::zeros({n, n}, on_device(at::kDouble));
+  const at::Tensor t = at::full({1}, time, on_device(at::kDouble));
   const double h = 1e-5;
   for (std::int64_t j = 0; j < n; ++j) {
-    at::Tensor step = at::zeros({n}, at::kDouble);
+    at::Tensor step = at::zeros({n}, on_device(at::kDouble));
     step[j] = h;
     step = step.view(x.sizes());
     jacobian.select(1, j).copy_((f(x + step, t) - f(x - step, t)).view({n}) / (2 * h));
@@ -66,7 +67,7 @@ struct doubled : torch::autograd::Function<doubled> {
 
 } // namespace
 
-TEST_CASE("vjp and jvp are the dense Jacobian's, for each sample of a batch") {
+TEST_CASE("vjp and jvp are the dense Jacobian's, for each sample of a batch", "[device]") {
   const small_network f(at::kDouble);
   const recorded_denoiser d(f, in_double);
   const at::Tensor x = random_tensor({2, 1, 6, 6}, 1), v = random_tensor({2, 1, 6, 6}, 2);
@@ -82,7 +83,7 @@ TEST_CASE("vjp and jvp are the dense Jacobian's, for each sample of a batch") {
   }
 }
 
-TEST_CASE("the estimator's products through a libtorch denoiser agree with each other") {
+TEST_CASE("the estimator's products through a libtorch denoiser agree with each other", "[device]") {
   const small_network f(at::kDouble);
   const recorded_denoiser d(f, in_double);
   const auto path = variance_preserving::linear();
@@ -98,7 +99,7 @@ TEST_CASE("the estimator's products through a libtorch denoiser agree with each 
   CHECK((w * exact).sum().item<double>() == Approx((e.vjp(at_x, w) * v).sum().item<double>()).epsilon(1e-10));
 }
 
-TEST_CASE("a network may take its time as a tensor or as a number") {
+TEST_CASE("a network may take its time as a tensor or as a number", "[device]") {
   const at::Tensor x = random_tensor({3, 2}, 1, at::kFloat);
   const forward_denoiser of_tensor([](const at::Tensor& y, const at::Tensor& time) {
     CHECK(time.sizes() == at::IntArrayRef{3});
@@ -110,16 +111,16 @@ TEST_CASE("a network may take its time as a tensor or as a number") {
   CHECK(of_number.predict(x, 1.5).equal(1.5 * x));
 }
 
-TEST_CASE("a network in float64 gets its time to the last bit") {
+TEST_CASE("a network in float64 gets its time to the last bit", "[device]") {
   const forward_denoiser d(
       [](const at::Tensor& y, const at::Tensor& time) {
         return y * time.view({-1, 1});
       },
       in_double);
-  CHECK(d.predict(at::ones({1, 1}, at::kDouble), 1.0 / 3.0).item<double>() == 1.0 / 3.0);
+  CHECK(d.predict(at::ones({1, 1}, on_device(at::kDouble)), 1.0 / 3.0).item<double>() == 1.0 / 3.0);
 }
 
-TEST_CASE("the network sees its compute type, the loop its own type") {
+TEST_CASE("the network sees its compute type, the loop its own type", "[device]") {
   const auto compute = GENERATE(values<c10::ScalarType>({at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}));
   const auto state = GENERATE(values<c10::ScalarType>({at::kFloat, at::kDouble}));
   c10::ScalarType seen{};
@@ -143,7 +144,7 @@ TEST_CASE("the network sees its compute type, the loop its own type") {
   CHECK(distance(pushed, 2 * x) <= 8.0 * d.resolution() + 1e-6);
 }
 
-TEST_CASE("the resolution is the distance of the compute type from 1 to the next number") {
+TEST_CASE("the resolution is the distance of the compute type from 1 to the next number", "[device]") {
   const auto compute = GENERATE(values<c10::ScalarType>({at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}));
   const forward_denoiser d([](const at::Tensor& y, double) { return y; },
                            {.prediction = prediction_type::v, .compute = compute});
@@ -154,7 +155,7 @@ TEST_CASE("the resolution is the distance of the compute type from 1 to the next
   CHECK(half_way.item<double>() == 1.0);
 }
 
-TEST_CASE("in half types the automatic probe gives J v, and 0.005 drowns in rounding") {
+TEST_CASE("in half types the automatic probe gives J v, and 0.005 drowns in rounding", "[device]") {
   const auto compute = GENERATE(values<c10::ScalarType>({at::kBFloat16, at::kHalf}));
   const at::Tensor x = random_tensor({1, 1, 32, 32}, 1, at::kFloat),
                    v = random_tensor({1, 1, 32, 32}, 2, at::kFloat);
@@ -177,7 +178,8 @@ TEST_CASE("in half types the automatic probe gives J v, and 0.005 drowns in roun
   CHECK(with_reference > 3.0 * with_automatic);
 }
 
-TEST_CASE("autograd records nothing in the loop, even where weights and the start want gradients") {
+TEST_CASE("autograd records nothing in the loop, even where weights and the start want gradients",
+          "[device]") {
   bool recording = false;
   const small_network f(at::kFloat);
   for (const auto& w : f.weights()) w.requires_grad_(true);
@@ -204,7 +206,7 @@ TEST_CASE("autograd records nothing in the loop, even where weights and the star
   CHECK(c10::GradMode::is_enabled());
 }
 
-TEST_CASE("gradient descent records within linearize alone, and keeps no graph") {
+TEST_CASE("gradient descent records within linearize alone, and keeps no graph", "[device]") {
   std::weak_ptr<torch::autograd::Node> latest;
   std::size_t alive = 0, linearized = 0;
   const small_network f(at::kFloat);
@@ -241,7 +243,7 @@ TEST_CASE("gradient descent records within linearize alone, and keeps no graph")
   }
 }
 
-TEST_CASE("the graph goes with the first product, and a second one says so") {
+TEST_CASE("the graph goes with the first product, and a second one says so", "[device]") {
   std::weak_ptr<torch::autograd::Node> node;
   const recorded_denoiser d([&](const at::Tensor& y, double) {
     const at::Tensor o = y * y;
@@ -258,7 +260,7 @@ TEST_CASE("the graph goes with the first product, and a second one says so") {
   CHECK_FALSE(node.lock());
 }
 
-TEST_CASE("linearize and jvp leave x and its own history alone") {
+TEST_CASE("linearize and jvp leave x and its own history alone", "[device]") {
   const recorded_denoiser d([](const at::Tensor& y, double) { return y * y; });
   const at::Tensor leaf = random_tensor({1, 3}, 1, at::kFloat).requires_grad_(true);
   const at::Tensor x = 2 * leaf;
@@ -271,7 +273,7 @@ TEST_CASE("linearize and jvp leave x and its own history alone") {
   CHECK_FALSE(plain.requires_grad());
 }
 
-TEST_CASE("threads may push forward at the same time") {
+TEST_CASE("threads may push forward at the same time", "[device]") {
   const recorded_denoiser d(small_network(at::kDouble), in_double);
   const at::Tensor x = random_tensor({1, 1, 6, 6}, 1), v = random_tensor({1, 1, 6, 6}, 2);
   const at::Tensor wanted = d.jvp(x, 1.0, v);
@@ -288,7 +290,7 @@ TEST_CASE("threads may push forward at the same time") {
   for (const double e : errors) CHECK(e < 1e-12);
 }
 
-TEST_CASE("a network that cannot be differentiated says what to do") {
+TEST_CASE("a network that cannot be differentiated says what to do", "[device]") {
   const at::Tensor x = random_tensor({1, 3}, 1, at::kFloat);
   const recorded_denoiser cut([](const at::Tensor& y, double) { return at::tanh(y.detach()); });
   CHECK_THROWS_WITH(cut.linearize(x, 1.0), contains_text("forward only"));
@@ -302,7 +304,7 @@ TEST_CASE("a network that cannot be differentiated says what to do") {
   CHECK(distance(fine.jvp(x, 1.0, at::ones_like(x)), 2 * x) < 1e-6);
 }
 
-TEST_CASE("a denoiser without a network, of a wrong type or without an output is refused") {
+TEST_CASE("a denoiser without a network, of a wrong type or without an output is refused", "[device]") {
   CHECK_THROWS_WITH(forward_denoiser(libtorch::network{}), contains_text("no network"));
   CHECK_THROWS_WITH(forward_denoiser(libtorch::network_of_number{}), contains_text("no network"));
   CHECK_THROWS_WITH(forward_denoiser([](const at::Tensor& y, double) { return y; },
@@ -312,23 +314,23 @@ TEST_CASE("a denoiser without a network, of a wrong type or without an output is
   CHECK_THROWS_WITH(nothing.predict(at::ones({1, 2}), 1.0), contains_text("returned no tensor"));
 }
 
-TEST_CASE("a network that hands out its own buffer keeps it") {
-  const at::Tensor buffer = at::ones({2, 3});
+TEST_CASE("a network that hands out its own buffer keeps it", "[device]") {
+  const at::Tensor buffer = at::ones({2, 3}, on_device(at::kFloat));
   const forward_denoiser d([&](const at::Tensor&, double) { return buffer; },
                            {.prediction = prediction_type::sample});
   const at::Tensor target = random_tensor({2, 3}, 1, at::kFloat);
   const rectified_flow path;
   sample(random_tensor({2, 3}, 2, at::kFloat), model(d, path), rectified_flow_euler(path, {.steps = 3}),
          masked<at::Tensor>(target, at::ones_like(target)), update{inexact_newton{}, infinity_norm{}, 2});
-  CHECK(buffer.equal(at::ones({2, 3})));
+  CHECK(buffer.equal(at::ones_like(buffer)));
 }
 
-TEST_CASE("the start, the target and the mask are the caller's own after a run") {
+TEST_CASE("the start, the target and the mask are the caller's own after a run", "[device]") {
   const small_network f(at::kFloat);
   const forward_denoiser d(f, {.prediction = prediction_type::v});
   const at::Tensor start = random_tensor({2, 1, 8, 8}, 1, at::kFloat), start_before = start.clone();
   const at::Tensor target = random_tensor({2, 1, 8, 8}, 2, at::kFloat), target_before = target.clone();
-  const at::Tensor mask = at::ones({2, 1, 8, 8}), mask_before = mask.clone();
+  const at::Tensor mask = at::ones({2, 1, 8, 8}, on_device(at::kFloat)), mask_before = mask.clone();
   const auto path = variance_preserving::linear();
   std::vector<at::Tensor> seen, seen_then; // what an observer keeps
   const auto result =

@@ -2,6 +2,7 @@
 // against autograd.
 
 #include <support/catch.hpp>
+#include <support/device.hpp>
 #include <support/random.hpp>
 
 #include <pushforward/constraints/separable.hpp>
@@ -22,7 +23,7 @@ namespace {
 
 at::Tensor random_images(std::int64_t height, std::int64_t width, std::uint64_t seed) {
   const auto n = static_cast<std::size_t>(2 * 3 * height * width);
-  return at::tensor(random_numbers(n, seed), at::kDouble).view({2, 3, height, width});
+  return at::tensor(random_numbers(n, seed), on_device(at::kDouble)).view({2, 3, height, width});
 }
 
 double distance(const at::Tensor& x, const at::Tensor& y) {
@@ -36,15 +37,16 @@ void check_operator(const separable_operator<at::Tensor>& a, const at::Tensor& x
   const at::Tensor leaf = x.clone().requires_grad_(true);
   const at::Tensor wanted = f(leaf);
   CHECK(distance(a.apply(x), wanted.detach()) < 1e-12);
-  const at::Tensor r = at::tensor(random_numbers(static_cast<std::size_t>(wanted.numel()), 9), at::kDouble)
-                           .view(wanted.sizes());
+  const at::Tensor r =
+      at::tensor(random_numbers(static_cast<std::size_t>(wanted.numel()), 9), on_device(at::kDouble))
+          .view(wanted.sizes());
   const at::Tensor gradient = torch::autograd::grad({wanted}, {leaf}, {r}).front();
   CHECK(distance(a.adjoint(r), gradient) < 1e-12);
 }
 
 } // namespace
 
-TEST_CASE("a resize is libtorch's antialiased resize, down and up, by whole factors and others") {
+TEST_CASE("a resize is libtorch's antialiased resize, down and up, by whole factors and others", "[device]") {
   struct sizes {
     std::int64_t height, width, to_height, to_width;
   };
@@ -67,7 +69,7 @@ TEST_CASE("a resize is libtorch's antialiased resize, down and up, by whole fact
   });
 }
 
-TEST_CASE("a resize of long sides, kept by the entries of its rows, is libtorch's resize") {
+TEST_CASE("a resize of long sides, kept by the entries of its rows, is libtorch's resize", "[device]") {
   // 1100 x 1300 entries and more would be kept, were they all kept
   for (const bool tall : {true, false}) {
     CAPTURE(tall);
@@ -84,12 +86,12 @@ TEST_CASE("a resize of long sides, kept by the entries of its rows, is libtorch'
     }
   }
   // and a pixel that is no number stays where it is
-  at::Tensor x = at::zeros({1, 1, 1100, 1}, at::kDouble);
+  at::Tensor x = at::zeros({1, 1, 1100, 1}, on_device(at::kDouble));
   x[0][0][0][0] = std::numeric_limits<double>::quiet_NaN();
   CHECK(at::isnan(resizing(x, 1300, 1).apply(x)).sum().item<std::int64_t>() <= 4);
 }
 
-TEST_CASE("averaging is libtorch's average pooling") {
+TEST_CASE("averaging is libtorch's average pooling", "[device]") {
   const std::int64_t factor = GENERATE(1, 2, 4, 8);
   const at::Tensor x = random_images(16, 24, 2);
   check_operator(averaging(x, static_cast<std::size_t>(factor)), x, [&](const at::Tensor& image) {
@@ -97,14 +99,14 @@ TEST_CASE("averaging is libtorch's average pooling") {
   });
 }
 
-TEST_CASE("a Gaussian blur is a convolution of the image with reflected edges") {
+TEST_CASE("a Gaussian blur is a convolution of the image with reflected edges", "[device]") {
   struct blur {
     double sigma;
     std::int64_t radius;
   };
   const auto b = GENERATE(values<blur>({{0.5, 1}, {1.0, 3}, {3.0, 7}}));
   const at::Tensor x = random_images(12, 9, 3);
-  const at::Tensor d = at::arange(-b.radius, b.radius + 1, at::kDouble);
+  const at::Tensor d = at::arange(-b.radius, b.radius + 1, on_device(at::kDouble));
   at::Tensor kernel = (-0.5 * (d / b.sigma).square()).exp();
   kernel = kernel / kernel.sum();
   const at::Tensor weight = at::outer(kernel, kernel).expand({3, 1, d.numel(), d.numel()});
@@ -116,7 +118,7 @@ TEST_CASE("a Gaussian blur is a convolution of the image with reflected edges") 
                  });
 }
 
-TEST_CASE("an operator acts on images in any memory layout") {
+TEST_CASE("an operator acts on images in any memory layout", "[device]") {
   const at::Tensor x = random_images(8, 12, 4);
   const auto a = resizing(x, 3, 5);
   const at::Tensor wanted = a.apply(x);
@@ -124,11 +126,12 @@ TEST_CASE("an operator acts on images in any memory layout") {
   CHECK(distance(a.apply(x.transpose(2, 3).contiguous().transpose(2, 3)), wanted) < 1e-14);
 }
 
-TEST_CASE("a matrix acts along every axis of a sample") {
+TEST_CASE("a matrix acts along every axis of a sample", "[device]") {
   const at::Tensor x = random_images(4, 5, 5);
   const auto numbers = random_numbers(6, 6);
   const axis_matrix m(2, 3, numbers);
   using traits = tensor_traits<at::Tensor>;
-  const at::Tensor wanted = at::einsum("ij,njhw->nihw", {at::tensor(numbers, at::kDouble).view({2, 3}), x});
+  const at::Tensor wanted =
+      at::einsum("ij,njhw->nihw", {at::tensor(numbers, on_device(at::kDouble)).view({2, 3}), x});
   CHECK(distance(traits::along_axis(traits::make_axis_map(x, m), x, 2), wanted) < 1e-14);
 }

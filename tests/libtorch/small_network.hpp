@@ -3,6 +3,7 @@
 /// A small convolutional network with time, normalisation, attention-like mixing and a skip connection, its
 /// weights drawn anew: what a denoiser is made of, at a size whose dense Jacobian can be had.
 
+#include <support/device.hpp>
 #include <support/random.hpp>
 
 #include <ATen/ATen.h>
@@ -42,7 +43,7 @@ private:
     return (at::tensor(random_numbers(static_cast<std::size_t>(n), seed), at::kDouble).view(sizes) *
             std::sqrt(1.5 / static_cast<double>(fan_in)))
         .to(at::kBFloat16)
-        .to(type);
+        .to(test_device(), type);
   }
 
   at::Tensor in_, time_, middle_, mix_, out_;

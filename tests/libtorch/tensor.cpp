@@ -1,6 +1,7 @@
 // The trait of at::Tensor: its numbers, whose buffers it writes to, and what it refuses.
 
 #include <support/catch.hpp>
+#include <support/device.hpp>
 #include <support/random.hpp>
 
 #include <pushforward/constraints/separable.hpp>
@@ -29,7 +30,7 @@ at::Tensor random_tensor(at::IntArrayRef sizes, std::uint64_t seed, c10::ScalarT
   std::size_t n = 1;
   for (auto extent : sizes) n *= static_cast<std::size_t>(extent);
   const auto values = random_numbers(n, seed);
-  return at::tensor(values, at::kDouble).view(sizes).to(type);
+  return at::tensor(values, at::kDouble).view(sizes).to(test_device(), type);
 }
 
 double distance(const at::Tensor& x, const at::Tensor& y) { return (x - y).abs().max().item<double>(); }
@@ -45,13 +46,13 @@ std::vector<at::Tensor> layouts_of(const at::Tensor& x) {
 
 } // namespace
 
-TEST_CASE("the trait's operations are at::'s, in every memory layout and both types") {
+TEST_CASE("the trait's operations are at::'s, in every memory layout and both types", "[device]") {
   const auto type = GENERATE(values<c10::ScalarType>({at::kFloat, at::kDouble}));
   const double tolerance = type == at::kFloat ? 2e-6 : 1e-14;
   const at::Tensor first = random_tensor({2, 3, 4, 6}, 1, type),
                    second = random_tensor({2, 3, 4, 6}, 2, type);
   const auto weights = std::vector<double>{0.5, -2.0};
-  const at::Tensor column = at::tensor(weights, type).view({2, 1, 1, 1});
+  const at::Tensor column = at::tensor(weights, on_device(type)).view({2, 1, 1, 1});
   for (const at::Tensor& x : layouts_of(first))
     for (const at::Tensor& y : layouts_of(second)) {
       const auto p = traits::from_values(x, weights);
@@ -69,7 +70,7 @@ TEST_CASE("the trait's operations are at::'s, in every memory layout and both ty
     }
 }
 
-TEST_CASE("per-sample scalars are float64, and a ratio by 0 is 0") {
+TEST_CASE("per-sample scalars are float64, and a ratio by 0 is 0", "[device]") {
   const at::Tensor x = random_tensor({3, 2}, 1);
   const auto p = traits::from_values(x, std::vector<double>{1.0, -4.0, 0.0});
   const auto zero_in_it = traits::from_values(x, std::vector<double>{0.0, 2.0, 0.0});
@@ -82,12 +83,12 @@ TEST_CASE("per-sample scalars are float64, and a ratio by 0 is 0") {
   CHECK(traits::values(traits::square_root(traits::multiply(p, p))) == std::vector<double>{1.0, 4.0, 0.0});
 }
 
-TEST_CASE("a sum of products does not overflow where float32 would") {
-  const at::Tensor x = at::full({1, 4}, 1e30, at::kFloat);
+TEST_CASE("a sum of products does not overflow where float32 would", "[device]") {
+  const at::Tensor x = at::full({1, 4}, 1e30, on_device(at::kFloat));
   CHECK(traits::values(traits::dot(x, x))[0] == Approx(4e60));
 }
 
-TEST_CASE("NaN and infinity are found wherever they stand") {
+TEST_CASE("NaN and infinity are found wherever they stand", "[device]") {
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
                            -std::numeric_limits<double>::infinity()}) {
     at::Tensor x = random_tensor({2, 3, 4, 6}, 1);
@@ -97,10 +98,10 @@ TEST_CASE("NaN and infinity are found wherever they stand") {
     CHECK_FALSE(std::isfinite(traits::values(traits::max_abs(x))[1]));
     CHECK(std::isfinite(traits::values(traits::max_abs(x))[0]));
   }
-  CHECK(traits::all_finite(at::full({2, 2}, std::numeric_limits<float>::max())));
+  CHECK(traits::all_finite(at::full({2, 2}, std::numeric_limits<float>::max(), on_device(at::kFloat))));
 }
 
-TEST_CASE("noise is the counter's, of the type and shape of the tensor") {
+TEST_CASE("noise is the counter's, of the type and shape of the tensor", "[device]") {
   const auto type = GENERATE(values<c10::ScalarType>({at::kFloat, at::kDouble}));
   const at::Tensor like = random_tensor({3, 2, 1, 3}, 1, type).contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor z = traits::normal(like, {11, 20, 4});
@@ -114,7 +115,7 @@ TEST_CASE("noise is the counter's, of the type and shape of the tensor") {
   }
 }
 
-TEST_CASE("a buffer that only the caller's moved handle holds is used for the result") {
+TEST_CASE("a buffer that only the caller's moved handle holds is used for the result", "[device]") {
   const at::Tensor y = random_tensor({2, 6}, 2);
   const auto p = traits::fill(y, 2.0);
   const auto reuses = [&](auto operation) {
@@ -128,7 +129,7 @@ TEST_CASE("a buffer that only the caller's moved handle holds is used for the re
   CHECK(reuses([&](at::Tensor x) { return traits::multiply(std::move(x), y); }));
 }
 
-TEST_CASE("a buffer that somebody else sees is never written to") {
+TEST_CASE("a buffer that somebody else sees is never written to", "[device]") {
   const at::Tensor y = random_tensor({2, 6}, 2);
   const auto p = traits::fill(y, 2.0);
   const auto use = [&](const auto& make) {
@@ -163,6 +164,7 @@ TEST_CASE("a buffer that somebody else sees is never written to") {
     CHECK(twice.equal(at::cat({before, before})));
   }
   SECTION("memory of the caller's") {
+    if (!test_device().is_cpu()) return;
     std::vector<float> mine(12);
     std::copy_n(before.const_data_ptr<float>(), 12, mine.begin());
     use([&] { return at::from_blob(mine.data(), {2, 6}, at::kFloat); });
@@ -189,7 +191,7 @@ TEST_CASE("a buffer that somebody else sees is never written to") {
   CHECK(kept.equal(before));
 }
 
-TEST_CASE("nothing is recorded for autograd") {
+TEST_CASE("nothing is recorded for autograd", "[device]") {
   const at::Tensor x = random_tensor({2, 6}, 1).requires_grad_(true);
   const at::Tensor y = random_tensor({2, 6}, 2).requires_grad_(true);
   const auto p = traits::dot(x, y);
@@ -204,7 +206,7 @@ TEST_CASE("nothing is recorded for autograd") {
   CHECK(c10::GradMode::is_enabled());
 }
 
-TEST_CASE("no operation but elements, values and all_finite reads a tensor back") {
+TEST_CASE("no operation but elements, values and all_finite reads a tensor back", "[device]") {
   // the meta device has no data: whoever asks for it gets an exception
   const at::Tensor x = at::empty({2, 1, 4, 4}, at::TensorOptions().device(at::kMeta));
   const auto p = traits::max_abs(x);
@@ -226,7 +228,7 @@ TEST_CASE("no operation but elements, values and all_finite reads a tensor back"
   CHECK_THROWS(traits::all_finite(x));
 }
 
-TEST_CASE("a tensor that cannot be the loop's is refused with what to do") {
+TEST_CASE("a tensor that cannot be the loop's is refused with what to do", "[device]") {
   CHECK_THROWS_WITH(traits::shape_of(at::Tensor()), contains_text("undefined"));
   for (const auto type : {at::kHalf, at::kBFloat16})
     CHECK_THROWS_WITH(traits::shape_of(at::zeros({2, 2}, type)), contains_text("compute type"));
@@ -236,14 +238,14 @@ TEST_CASE("a tensor that cannot be the loop's is refused with what to do") {
   CHECK_THROWS_AS(traits::shape_of(at::zeros({1, 1, 1, 1, 1, 1, 1, 1, 1})), shape_mismatch);
 }
 
-TEST_CASE("two tensors that do not fit are refused with both named") {
+TEST_CASE("two tensors that do not fit are refused with both named", "[device]") {
   const at::Tensor x = random_tensor({2, 6}, 1);
   CHECK_THROWS_WITH(traits::combine(1.0, x, 1.0, random_tensor({2, 2, 3}, 1)),
                     contains_text("2 x 2 x 3") && contains_text("2 x 6"));
   CHECK_THROWS_WITH(traits::multiply(x, random_tensor({1, 6}, 1)), contains_text("1 x 6"));
   CHECK_THROWS_WITH(traits::dot(x, x.to(at::kDouble)), contains_text("Float") && contains_text("Double"));
   CHECK_THROWS_WITH(traits::combine(1.0, x, 1.0, x.to(at::kMeta)),
-                    contains_text("cpu") && contains_text("meta"));
+                    contains_text(x.device().str()) && contains_text("meta"));
   CHECK_THROWS_WITH(traits::combine(1.0, x, 1.0, at::Tensor()), contains_text("undefined"));
   const auto three = traits::fill(random_tensor({3, 6}, 1), 1.0);
   CHECK_THROWS_WITH(traits::scale(three, x), contains_text("3 for 2 samples"));

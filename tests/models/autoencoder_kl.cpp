@@ -19,7 +19,7 @@ autoencoder_kl load(const fs::path& folder, c10::ScalarType type = at::kFloat) {
 
 } // namespace
 
-TEST_CASE("an autoencoder's outputs, vjps and jvp are diffusers'") {
+TEST_CASE("an autoencoder's outputs, vjps and jvp are diffusers'", "[device]") {
   for_each_case(part, 8, [](const fs::path& path) {
     const io expected(path / "io.safetensors");
     const auto w = weights_in(path);
@@ -40,11 +40,12 @@ TEST_CASE("an autoencoder's outputs, vjps and jvp are diffusers'") {
   });
 }
 
-TEST_CASE("an autoencoder in the original layout is the same autoencoder") {
+TEST_CASE("an autoencoder in the original layout is the same autoencoder", "[device]") {
   for_each_case(part, 8, [](const fs::path& path) {
     if (!fs::exists(path / "ldm.safetensors")) return; // that layout always has attention
     const auto config = autoencoder_kl_config::read(path / "config.json");
-    const models::weights w({path / "ldm.safetensors"}, {}, models::ldm_autoencoder_names(config));
+    const models::weights w({path / "ldm.safetensors"}, {at::kFloat, test_device()},
+                            models::ldm_autoencoder_names(config));
     const autoencoder_kl vae(config, w);
     CHECK(w.untaken().empty());
     const io expected(path / "io.safetensors");

@@ -6,12 +6,14 @@
 #include <pushforward/libtorch/models/weights.hpp>
 
 #include <support/catch.hpp>
+#include <support/device.hpp>
 #include <support/oracle.hpp>
 #include <support/scratch_folder.hpp>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -21,15 +23,21 @@ namespace testing_support {
 
 namespace fs = std::filesystem;
 
+/// The folder of a part's cases: where the build made it, or in the folder that is named.
+inline fs::path cases_of(const std::string& part) {
+  const char* named = std::getenv("PUSHFORWARD_ORACLE_FOLDER");
+  return oracle_folder(fs::path(named ? named : ORACLE_FOLDER) / part);
+}
+
 /// The folder of one case; empty where there is no oracle.
 inline fs::path case_folder(const std::string& part, const std::string& name) {
-  const auto all = oracle_folder(fs::path(ORACLE_FOLDER) / part);
+  const auto all = cases_of(part);
   return all.empty() ? all : all / name;
 }
 
 /// Calls f with the folder of each case of a part, of which there are `count`.
 template <class F> void for_each_case(const std::string& part, std::size_t count, F f) {
-  const auto all = oracle_folder(fs::path(ORACLE_FOLDER) / part);
+  const auto all = cases_of(part);
   if (all.empty()) return;
   std::size_t found = 0;
   for (const auto& entry : fs::directory_iterator(all)) {
@@ -49,7 +57,7 @@ struct io {
 
 inline pushforward::libtorch::models::weights weights_in(const fs::path& folder,
                                                          c10::ScalarType type = at::kFloat) {
-  return {{folder / "diffusion_pytorch_model.safetensors"}, {type}};
+  return {{folder / "diffusion_pytorch_model.safetensors"}, {type, test_device()}};
 }
 
 /// f(x), and J^T w there by autograd.

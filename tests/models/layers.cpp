@@ -77,6 +77,27 @@ TEST_CASE("weights are refused where a value is not finite, or not in the type t
                     contains_text("weight holds values that are not finite"));
 }
 
+TEST_CASE("parameters from a source are taken in the network's type, and refused where they do not fit") {
+  const auto made = [](const std::string& name, const std::vector<std::int64_t>& shape) {
+    if (name == "nothing") return at::Tensor();
+    if (name == "turned") return at::ones({shape.back(), shape.front()});
+    if (name == "whole") return at::ones(shape, at::kLong);
+    return at::full(shape, name == "below.weight" ? 2.5 : 1e5);
+  };
+  const models::weights w(made, {at::kHalf});
+  const at::Tensor taken = w.below("below.").take("weight", {2, 3, 4, 5}, at::MemoryFormat::ChannelsLast);
+  CHECK(at::equal(taken, at::full({2, 3, 4, 5}, 2.5, at::kHalf)));
+  CHECK(taken.is_contiguous(at::MemoryFormat::ChannelsLast));
+  CHECK_THROWS_WITH(w.take("large", {2}), contains_text("large made values that are not finite"));
+  for (const char* name : {"nothing", "turned", "whole"})
+    CHECK_THROWS_WITH(w.take(name, {2, 3}), contains_text(name) && contains_text("[2, 3]"));
+  CHECK_FALSE(w.contains("weight"));
+  CHECK(w.untaken().empty());
+  CHECK_THROWS_AS(w.shape_of("weight"), bad_file);
+  CHECK_THROWS_AS(models::weights(models::parameter_source{}, {}), bad_option);
+  CHECK_THROWS_AS(models::weights(made, {at::kLong}), bad_option);
+}
+
 TEST_CASE("loading layers takes the memory of their weights, with glibc's defaults, too") {
   const scratch_folder folder;
   const auto path = fs::path(folder.path()) / "w.safetensors";

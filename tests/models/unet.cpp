@@ -20,7 +20,7 @@ unet load(const fs::path& folder, c10::ScalarType type = at::kFloat) {
 
 } // namespace
 
-TEST_CASE("a UNet's output, vjp and jvp are diffusers'") {
+TEST_CASE("a UNet's output, vjp and jvp are diffusers'", "[device]") {
   for_each_case(part, 15, [](const fs::path& path) {
     const io expected(path / "io.safetensors");
     const auto w = weights_in(path);
@@ -36,14 +36,16 @@ TEST_CASE("a UNet's output, vjp and jvp are diffusers'") {
     // both compute the sinusoids of the time in float32
     CHECK(relative_l2(load(path, at::kDouble)(x, time, context), expected["y_double"]) < 1e-6);
     CHECK(relative_l2(load(path, at::kBFloat16)(x, time, context), expected["y"]) < 0.05);
+    CHECK(relative_l2(load(path, at::kHalf)(x, time, context), expected["y"]) < 0.01);
   });
 }
 
-TEST_CASE("a UNet in the original layout is the same UNet") {
+TEST_CASE("a UNet in the original layout is the same UNet", "[device]") {
   for_each_case(part, 15, [](const fs::path& path) {
     if (!fs::exists(path / "ldm.safetensors")) return; // the conversion cannot have some
     const auto config = unet_config::read(path / "config.json");
-    const models::weights w({path / "ldm.safetensors"}, {}, models::ldm_unet_names(config));
+    const models::weights w({path / "ldm.safetensors"}, {at::kFloat, test_device()},
+                            models::ldm_unet_names(config));
     const unet net(config, w);
     CHECK(w.untaken().empty());
     const io expected(path / "io.safetensors");
@@ -51,7 +53,7 @@ TEST_CASE("a UNet in the original layout is the same UNet") {
   });
 }
 
-TEST_CASE("a UNet leaves its inputs as they are, and no graph where nobody asks for one") {
+TEST_CASE("a UNet leaves its inputs as they are, and no graph where nobody asks for one", "[device]") {
   const auto path = case_folder(part, "sd1");
   if (path.empty()) return;
   const auto net = load(path);
@@ -64,7 +66,7 @@ TEST_CASE("a UNet leaves its inputs as they are, and no graph where nobody asks 
   CHECK(at::equal(context, in["context"]));
 }
 
-TEST_CASE("a UNet gives the same whatever it was called with before") {
+TEST_CASE("a UNet gives the same whatever it was called with before", "[device]") {
   const auto path = case_folder(part, "sd2");
   if (path.empty()) return;
   const io in(path / "io.safetensors");
@@ -78,7 +80,7 @@ TEST_CASE("a UNet gives the same whatever it was called with before") {
   CHECK(relative_l2(f(x), y) < 1e-6);
 }
 
-TEST_CASE("one time and one context stand for the whole batch of a UNet") {
+TEST_CASE("one time and one context stand for the whole batch of a UNet", "[device]") {
   const auto path = case_folder(part, "sd2");
   if (path.empty()) return;
   const auto net = load(path);
@@ -112,7 +114,7 @@ TEST_CASE("a UNet refuses inputs that do not fit") {
   CHECK_THROWS_AS(models::branching_unet(net, context, at::randn({1, 7, 23})), shape_mismatch);
 }
 
-TEST_CASE("a UNet under one condition is a denoiser that can be differentiated") {
+TEST_CASE("a UNet under one condition is a denoiser that can be differentiated", "[device]") {
   const auto path = case_folder(part, "sd1");
   if (path.empty()) return;
   const auto net = load(path);
@@ -126,7 +128,7 @@ TEST_CASE("a UNet under one condition is a denoiser that can be differentiated")
   CHECK(relative_l2(d.jvp(in["x"], time, in["v"]), in["jv"]) < 1e-4);
 }
 
-TEST_CASE("guidance of a UNet is o_uncond + g (o_cond - o_uncond)") {
+TEST_CASE("guidance of a UNet is o_uncond + g (o_cond - o_uncond)", "[device]") {
   const auto path = case_folder(part, "sd2");
   if (path.empty()) return;
   const auto net = load(path);

@@ -1,10 +1,12 @@
 #pragma once
 /// \file
-/// libtorch's tensors, on the CPU, as backends of the tests that run on every backend.
+/// libtorch's tensors, on the CPU or another device, as backends of the tests that run on every backend.
 
 #include <pushforward/libtorch/tensor.hpp>
 
 #include <ATen/ATen.h>
+
+#include <support/device.hpp>
 
 #include <tuple>
 #include <vector>
@@ -17,7 +19,7 @@ template <c10::ScalarType type> struct libtorch_backend {
   static constexpr bool exact = false;
 
   static tensor make(const pushforward::shape& s, const std::vector<double>& values) {
-    return pushforward::tensor_traits<tensor>::from_elements(at::empty({0}, type), s, values);
+    return pushforward::tensor_traits<tensor>::from_elements(at::empty({0}, on_device(type)), s, values);
   }
 };
 

@@ -22,7 +22,7 @@ inline std::filesystem::path oracle_folder(const std::filesystem::path& folder) 
 /// |a - b| / |b| in the L2 norm, in float64; infinite where a is not finite or of another shape.
 inline double relative_l2(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return std::numeric_limits<double>::infinity();
-  const auto wanted = b.to(at::kDouble), got = a.to(at::kDouble);
+  const auto wanted = b.to(at::kCPU, at::kDouble), got = a.to(at::kCPU, at::kDouble);
   const double r = ((got - wanted).norm() / wanted.norm()).item<double>();
   return std::isfinite(r) ? r : std::numeric_limits<double>::infinity();
 }

@@ -26,11 +26,19 @@ bool all_finite(const at::Tensor& x) {
   return std::isfinite(least.item<double>()) && std::isfinite(most.item<double>());
 }
 
+void require_type(const placement& where) {
+  if (where.type != at::kFloat && where.type != at::kBFloat16 && where.type != at::kHalf &&
+      where.type != at::kDouble)
+    throw bad_option(std::string("weights: a network cannot compute in ") + c10::toString(where.type) +
+                     "; take float32, bfloat16 or float16");
+}
+
 } // namespace
 
 struct weights::shared {
   std::vector<safetensors::file> files;
   std::map<std::string, std::size_t> file_of;
+  parameter_source source; // in place of files
   placement where;
   std::mutex mutex; // of `taken`
   std::set<std::string> taken;
@@ -39,10 +47,7 @@ struct weights::shared {
 weights::weights(const std::vector<std::filesystem::path>& files, const placement& where, naming names)
     : shared_{std::make_shared<shared>()}, names_{std::move(names)} {
   if (files.empty()) throw bad_option("weights: no file was named");
-  if (where.type != at::kFloat && where.type != at::kBFloat16 && where.type != at::kHalf &&
-      where.type != at::kDouble)
-    throw bad_option(std::string("weights: a network cannot compute in ") + c10::toString(where.type) +
-                     "; take float32, bfloat16 or float16");
+  require_type(where);
   shared_->where = where;
   for (const auto& path : files) {
     const auto& file = shared_->files.emplace_back(path);
@@ -53,6 +58,13 @@ weights::weights(const std::vector<std::filesystem::path>& files, const placemen
                        shared_->files[other->second].name() + " holds too");
     }
   }
+}
+
+weights::weights(parameter_source source, const placement& where) : shared_{std::make_shared<shared>()} {
+  if (!source) throw bad_option("weights: no source of parameters was given");
+  require_type(where);
+  shared_->where = where;
+  shared_->source = std::move(source);
 }
 
 weights weights::below(const std::string& prefix) const {
@@ -76,6 +88,7 @@ bool weights::contains(const std::string& name) const { return shared_->file_of.
 
 std::vector<std::int64_t> weights::shape_of(const std::string& name) const {
   const auto place = find(name);
+  if (shared_->source) throw bad_file("the parameters come from no file, which would tell " + place.key);
   const auto found = shared_->file_of.find(place.key);
   const auto& file = shared_->files[found == shared_->file_of.end() ? 0 : found->second];
   auto shape = file.at(place.key).shape; // throws where it is not there
@@ -86,6 +99,19 @@ std::vector<std::int64_t> weights::shape_of(const std::string& name) const {
 at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t>& shape,
                          at::MemoryFormat format) const {
   const auto place = find(name);
+  const auto empty = [&] {
+    return at::empty(
+        shape,
+        at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device).memory_format(format));
+  };
+  if (shared_->source) {
+    const at::Tensor made = shared_->source(place.key, shape);
+    if (!made.defined() || made.sizes() != shape || !at::isFloatingType(made.scalar_type()))
+      throw bad_file("the source of " + place.key + " made no floating tensor of shape " + text_of(shape));
+    const at::Tensor taken = empty().copy_(made);
+    if (!all_finite(taken)) throw bad_file("the source of " + place.key + " made values that are not finite");
+    return taken;
+  }
   const auto found = shared_->file_of.find(place.key);
   const auto& file = shared_->files[found == shared_->file_of.end() ? 0 : found->second];
   const auto& view = file.at(place.key); // throws where it is not there
@@ -101,10 +127,7 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
                    ", but a parameter must be of a floating type");
   at::Tensor part = stored.reshape(whole);
   if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
-  at::Tensor taken = at::empty(
-      shape,
-      at::TensorOptions().dtype(shared_->where.type).device(shared_->where.device).memory_format(format));
-  taken.copy_(part);
+  const at::Tensor taken = empty().copy_(part);
   if (!all_finite(taken))
     throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
                    c10::toString(shared_->where.type) + "; take another file or a wider type");
@@ -129,6 +152,9 @@ std::vector<std::string> weights::keys() const {
 }
 
 const placement& weights::where() const { return shared_->where; }
-const std::string& weights::file_name() const { return shared_->files.front().name(); }
+const std::string& weights::file_name() const {
+  static const std::string none = "(no file)";
+  return shared_->files.empty() ? none : shared_->files.front().name();
+}
 
 } // namespace pushforward::libtorch::models

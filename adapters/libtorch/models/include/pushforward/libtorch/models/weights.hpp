@@ -26,6 +26,10 @@ struct stored_at {
 /// What the network calls a parameter -> where the files have it.
 using naming = std::function<stored_at(const std::string& name)>;
 
+/// Makes the parameter of a name and a shape, of any floating type and on any device.
+using parameter_source =
+    std::function<at::Tensor(const std::string& name, const std::vector<std::int64_t>& shape)>;
+
 /// Type and device of a network's parameters.
 struct placement {
   c10::ScalarType type = c10::ScalarType::Float; ///< float32, bfloat16 or float16 (float64 for tests)
@@ -42,6 +46,10 @@ public:
   /// \throws bad_option for no file or a type that is not listed at `placement`
   /// \throws bad_file for a file that is not safetensors, and for a tensor that two of them hold
   weights(const std::vector<std::filesystem::path>& files, const placement& where, naming names = {});
+
+  /// Parameters that come from elsewhere: another format, or random numbers. The network's configuration
+  /// alone says which there are; nothing is known of others. \throws bad_option as above
+  weights(parameter_source source, const placement& where);
 
   /// The same files, names below `prefix` (which ends in a dot).
   weights below(const std::string& prefix) const;
