@@ -3,6 +3,8 @@
 /// What `sample` costs beside the same loop written by hand: same passes, same numbers, side by side in one
 /// run.
 
+#include "clock.hpp"
+
 #include <support/heap.hpp>
 
 #include <pushforward/pushforward.hpp>
@@ -12,18 +14,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <ctime>
 #include <utility>
 #include <vector>
 
 namespace benchmarks {
-
-/// Processor time used by the whole program, in seconds: not disturbed by others who use the machine.
-inline double processor_seconds(clockid_t clock = CLOCK_PROCESS_CPUTIME_ID) {
-  std::timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 /// Stands for a network's pass: keeps a core busy for a set processor time, going through 4 MiB of memory as
 /// it does, so that nothing of the loop stays in the nearer caches.
