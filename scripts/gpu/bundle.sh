@@ -40,7 +40,7 @@ for program in tests/core/core_libtorch tests/libtorch/libtorch_tests tests/mode
 done
 
 # What the machine has: libc, the compiler's runtime, libtorch and what CUDA brings.
-there='^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+|gomp|c10.*|torch.*|cu.*|nv.*|nccl.*)[.-].*)$'
+there='^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|gcc_s|stdc\+\+|gomp|c10.*|torch.*|cu.*|nv.*|nccl.*)[.-].*)$'
 for program in "$bundle"/bin/*; do
   ldd "$program" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | while read -r name file; do
     if [[ ! $name =~ $there ]]; then cp -Ln "$file" "$bundle/lib/$name"; fi

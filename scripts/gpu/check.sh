@@ -72,9 +72,9 @@ test_on_device() {
   "$here/with_torch.sh" "$program" --list-test-names-only "$@" >"$work/$name.cases" || true # it returns their number
   for ((i = 0; i < processes; ++i)); do
     names+=("$name-$i")
-    awk -v n="$processes" -v i="$i" 'NR % n == i' "$work/$name.cases" >"$work/$name-$i.cases"
+    awk -v n="$processes" -v i="$i" 'NR % n == i { gsub(/,/, "\\,"); print }' "$work/$name.cases" >"$work/$name-$i.cases"
     start "$name-$i" "$test_seconds" env PUSHFORWARD_TEST_DEVICE=cuda PUSHFORWARD_ORACLE_FOLDER="$work/diffusion" \
-      OMP_NUM_THREADS=2 "$here/with_torch.sh" "$program" --input-file "$work/$name-$i.cases"
+      OMP_NUM_THREADS=2 "$here/with_torch.sh" "$program" -w NoTests --input-file "$work/$name-$i.cases"
   done
 }
 
