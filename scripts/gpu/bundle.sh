@@ -3,7 +3,7 @@
 # and benchmarks that scripts/gpu/check.sh runs, and pushforward_inpaint, superres and photographs_train. Sets up and
 # builds first, where that is still to be done.
 #
-#   scripts/gpu/bundle.sh [folder]          build/gpu-bundle if none is named
+#   scripts/gpu/bundle.sh [folder]          build/gpu-bundle if none is named; and the same in folder.tar.gz
 #
 # torch there must be of the version that is built with here. The folder may be moved; see docs/gpu.md.
 set -euo pipefail
@@ -47,7 +47,8 @@ for program in "$bundle"/bin/*; do
   done
 done
 mkdir "$bundle/recorded"
-cp -r "$repository/tests/recorded/diffusion" "$bundle/recorded/"
-cp "$repository/scripts/gpu/check.sh" "$repository/scripts/gpu/with_torch.sh" "$bundle/"
+cp -r "$repository/tests/recorded/diffusion" "$repository/tests/recorded/programs" "$bundle/recorded/"
+cp "$repository"/scripts/gpu/{check,program_case,with_torch}.sh "$bundle/"
 sed -n 's/^torch==\([^ +]*\).*/\1/p' "$repository/scripts/libtorch-cpu.txt" >"$bundle/torch-version"
-say "$(du -sh "$bundle" | cut -f 1) in $bundle; there: ./check.sh RESULTS"
+tar -C "$(dirname "$bundle")" -czf "$bundle.tar.gz" "$(basename "$bundle")"
+say "$(du -sh "$bundle" | cut -f 1) in $bundle, packed $(du -h "$bundle.tar.gz" | cut -f 1) in $bundle.tar.gz; there: ./check.sh RESULTS"

@@ -3,16 +3,19 @@
 #
 #   ./check.sh [folder]          for the results; gpu-check if none is named
 #
-# --tests SECONDS (70) and --benchmark SECONDS (80): how long each may take; 0 leaves it out. A part that fails does not
+# --cpu runs the tests on the CPU: a trial of the folder itself.
+# --tests SECONDS (70) and --benchmark SECONDS (75): how long each may take; 0 leaves it out. A part that fails does not
 # stop the others; the exit status tells whether one did. Without a GPU it says what it leaves out.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 results=gpu-check
 test_seconds=70
-benchmark_seconds=80
+benchmark_seconds=75
+device=cuda
 while [ $# -gt 0 ]; do
   case $1 in
+    --cpu) device=cpu ;;
     --tests | --benchmark)
       [[ ${2:-} =~ ^[0-9]+$ ]] || {
         echo "stopped: $1 needs a number of seconds" >&2
@@ -73,21 +76,26 @@ test_on_device() {
   for ((i = 0; i < processes; ++i)); do
     names+=("$name-$i")
     awk -v n="$processes" -v i="$i" 'NR % n == i { gsub(/,/, "\\,"); print }' "$work/$name.cases" >"$work/$name-$i.cases"
-    start "$name-$i" "$test_seconds" env PUSHFORWARD_TEST_DEVICE=cuda PUSHFORWARD_ORACLE_FOLDER="$work/diffusion" \
+    start "$name-$i" "$test_seconds" env PUSHFORWARD_TEST_DEVICE=$device PUSHFORWARD_ORACLE_FOLDER="$work/diffusion" \
       OMP_NUM_THREADS=2 "$here/with_torch.sh" "$program" -w NoTests --input-file "$work/$name-$i.cases"
   done
 }
 
 if [ "$test_seconds" -gt 0 ]; then
-  "$here/with_torch.sh" pushforward_expand_recording "$here/recorded/diffusion" "$work/diffusion" ||
-    echo "the recordings could not be expanded"
+  for recorded in diffusion programs; do
+    "$here/with_torch.sh" pushforward_expand_recording "$here/recorded/$recorded" "$work/$recorded" ||
+      echo "$recorded could not be expanded"
+  done
   test_on_device core core_libtorch 4
   test_on_device libtorch libtorch_tests 3 '[device]'
   test_on_device models models_diffusion 5 '[device]'
-  for program in pushforward_inpaint pushforward_superres pushforward_photographs_train; do
-    names+=("$program")
-    start "$program" 20 "$here/with_torch.sh" "$program" --help
-  done
+  given=$work/programs
+  names+=(inpaint superres train)
+  start inpaint "$test_seconds" "$here/program_case.sh" pushforward_inpaint "$given" "$device" plain 1e-3 \
+    "$given/picture.png" --mask "$given/mask.png" --batch 2 --prompt 'a cat'
+  start superres "$test_seconds" "$here/program_case.sh" pushforward_superres "$given" "$device" encoder 2e-3 \
+    "$given/small.png" --factor 4 --pullback encoder
+  start train 20 "$here/with_torch.sh" pushforward_photographs_train --help
   wait
 fi
 if [ "$benchmark_seconds" -gt 0 ]; then
@@ -107,7 +115,7 @@ failed=0
   comma=
   for name in "${names[@]+"${names[@]}"}"; do
     read -r status seconds <"$work/$name.status" || { status=-1 seconds=0; }
-    says=$(grep -aE 'skipped: no CUDA device|All tests passed|^test cases:' "$work/$name.log" | tail -n 1 | tr -d '"\\')
+    says=$(grep -aE 'skipped: no CUDA device|All tests passed|^test cases:|^relative L2' "$work/$name.log" | tail -n 1 | tr -d '"\\')
     printf '%s    {"name": "%s", "status": %s, "seconds": %s, "says": "%s"}' "$comma" "$name" "$status" "$seconds" "$says"
     comma=$',\n'
   done
@@ -124,7 +132,7 @@ done
 printf '\n%-32s %8s %9s  %s\n' part status seconds says
 for name in "${names[@]+"${names[@]}"}"; do
   read -r status seconds <"$work/$name.status" || { status=-1 seconds=0; }
-  says=$(grep -aE 'skipped: no CUDA device|All tests passed|^test cases:' "$work/$name.log" | tail -n 1)
+  says=$(grep -aE 'skipped: no CUDA device|All tests passed|^test cases:|^relative L2' "$work/$name.log" | tail -n 1)
   case $status in
     0) word=ok ;;
     124 | 137) word='too long' ;;

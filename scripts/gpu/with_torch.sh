@@ -16,7 +16,11 @@ fi
 }
 program=$here/bin/$1
 shift
-export LD_LIBRARY_PATH=$here/lib:$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+libraries=$here/lib:$torch/lib
+for folder in "$torch"/../nvidia/*/lib; do # some are loaded by name alone, when they are first needed
+  if [ -d "$folder" ]; then libraries+=:$folder; fi
+done
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # the programs name no symbol of it; loading it is what registers the backend
 if [ -e "$torch/lib/libtorch_cuda.so" ]; then
   LD_PRELOAD=$torch/lib/libtorch_cuda.so exec "$program" "$@"
