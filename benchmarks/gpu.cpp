@@ -34,6 +34,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,20 +65,27 @@ double synchronized_now() {
   return now();
 }
 
-/// Bytes of the device that tensors hold: now, and at most since `restart`.
+/// Bytes of the device that tensors hold and that are kept for them: now, and at most since `restart`.
 struct memory {
   static void restart() {
-    if (!device.is_cpu()) c10::getDeviceAllocator(device.type())->resetPeakStats(0);
+    if (device.is_cpu()) return;
+    allocator().emptyCache();
+    allocator().resetPeakStats(0);
   }
-  static std::int64_t held() { return all().current; }
-  static std::int64_t peak() { return all().peak; }
+  static std::int64_t held() {
+    return device.is_cpu() ? 0 : of(allocator().getDeviceStats(0).allocated_bytes).current;
+  }
+  static std::int64_t peak() {
+    return device.is_cpu() ? 0 : of(allocator().getDeviceStats(0).allocated_bytes).peak;
+  }
+  static std::int64_t kept() {
+    return device.is_cpu() ? 0 : of(allocator().getDeviceStats(0).reserved_bytes).peak;
+  }
 
 private:
-  static c10::CachingAllocator::Stat all() {
-    if (device.is_cpu()) return {};
-    return c10::getDeviceAllocator(device.type())
-        ->getDeviceStats(0)
-        .allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+  static c10::DeviceAllocator& allocator() { return *c10::getDeviceAllocator(device.type()); }
+  static c10::CachingAllocator::Stat of(const c10::CachingAllocator::StatArray& all) {
+    return all[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
   }
 };
 
@@ -267,6 +275,7 @@ void loop(json& j, const setting& s, c10::ScalarType type, Policy policy,
   }
   j["held_bytes"] = before;
   j["peak_bytes"] = memory::peak();
+  j["kept_bytes"] = memory::kept();
   if constexpr (std::same_as<Denoiser, libtorch::forward_denoiser>) {
     double inside = 0.0;
     const libtorch::network watched = [&](const at::Tensor& x, const at::Tensor& time) {
@@ -316,39 +325,38 @@ void measure(c10::ScalarType type, bool runs) {
     if (flops_per_second > 0.0)
       j["share_of_matmul"] = 1e3 * flop / j["in_a_row_ms"].get<double>() / flops_per_second;
   };
-  std::unique_ptr<benchmarks::captured_pass> graph;
-  std::optional<setting> one;
-  for (const std::int64_t batch : {1, 2}) {
-    const setting s(*net, type, batch);
-    const auto suffix = "/" + name + "/" + std::to_string(batch);
-    double flop = 0.0;
-    part("pass" + suffix, [&](json& j) {
-      const at::Tensor y = s.pass();
+  const setting one(*net, type, 1), two(*net, type, 2);
+  std::map<const setting*, double> flop;
+  for (const auto* s : {&one, &two})
+    part("pass/" + name + "/" + std::to_string(s->x.size(0)), [&](json& j) {
+      const at::Tensor y = s->pass();
       j["finite"] = at::isfinite(y).all().item<bool>();
       j["largest"] = y.abs().max().item<double>();
-      j.update(timed([&] { s.pass(); }));
-      const json p = profile_of(s);
-      flop = p["flop"].get<double>();
+      j.update(timed([&] { s->pass(); }));
+      const json p = profile_of(*s);
+      flop[s] = p["flop"].get<double>();
       j["profile"] = p;
-      with_share(j, flop);
+      with_share(j, flop[s]);
     });
-    if (batch == 1) one.emplace(s);
-    part("captured" + suffix, [&](json& j) {
-      auto made = captured(j, batch == 1 ? *one : s);
-      with_share(j, flop);
-      if (batch == 1) graph = std::move(made);
-    });
+  if (runs) {
+    part("run/none/" + name, [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, none{}); });
+    part("run/inexact_newton/" + name,
+         [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, inexact_newton{}); });
   }
+  std::unique_ptr<benchmarks::captured_pass> graph;
+  for (const auto* s : {&two, &one})
+    part("captured/" + name + "/" + std::to_string(s->x.size(0)), [&](json& j) {
+      graph.reset();
+      graph = captured(j, *s);
+      with_share(j, flop[s]);
+    });
   if (!runs) return;
-  part("run/none/" + name, [&](json& j) { loop<libtorch::forward_denoiser>(j, *one, type, none{}); });
-  part("run/inexact_newton/" + name,
-       [&](json& j) { loop<libtorch::forward_denoiser>(j, *one, type, inexact_newton{}); });
   if (graph)
     part("run/inexact_newton_captured/" + name,
-         [&](json& j) { loop<libtorch::forward_denoiser>(j, *one, type, inexact_newton{}, graph.get()); });
+         [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, inexact_newton{}, graph.get()); });
   graph.reset();
   part("run/gradient_descent/" + name,
-       [&](json& j) { loop<libtorch::differentiable_denoiser>(j, *one, type, gradient_descent{}); });
+       [&](json& j) { loop<libtorch::differentiable_denoiser>(j, one, type, gradient_descent{}); });
 }
 
 void table() {
@@ -361,13 +369,13 @@ void table() {
       std::printf("%-38s %10.3f %10.3f %10.1f %9.1f%% %10s\n", name.c_str(), number(j, "median_ms"),
                   number(j, "in_a_row_ms"), number(j, "tflops"), 100.0 * number(j, "share_of_matmul"),
                   j.contains("equal_to_eager") ? (j["equal_to_eager"].get<bool>() ? "yes" : "no") : "");
-  std::printf("\n%-38s %10s %10s %10s %10s %10s\n", "", "seconds", "passes", "ms a pass", "own share",
-              "peak GB");
+  std::printf("\n%-38s %10s %10s %10s %10s %10s %10s\n", "", "seconds", "passes", "ms a pass", "own share",
+              "peak GB", "kept GB");
   for (const auto& [name, j] : results.items())
     if (j.is_object() && j.contains("peak_bytes"))
-      std::printf("%-38s %10.3f %10.0f %10.3f %9.2f%% %10.3f\n", name.c_str(), number(j, "seconds"),
+      std::printf("%-38s %10.3f %10.0f %10.3f %9.2f%% %10.3f %10.3f\n", name.c_str(), number(j, "seconds"),
                   number(j, "forward"), number(j, "ms_a_pass"), 100.0 * number(j, "own_share"),
-                  1e-9 * number(j, "peak_bytes"));
+                  1e-9 * number(j, "peak_bytes"), 1e-9 * number(j, "kept_bytes"));
   for (const auto& [name, j] : results.items())
     for (const char* key : {"error", "left_out"})
       if (j.is_object() && j.contains(key))
