@@ -5,6 +5,7 @@
 #include <pushforward/error.hpp>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cctype>
@@ -63,33 +64,47 @@ void must_hold(const at::Tensor& image, std::int64_t side, const fs::path& path)
                    std::to_string(side));
 }
 
+/// A photograph at every scale, [H, W, 3] in bytes, the largest first.
+std::vector<at::Tensor> scales_of(const fs::path& path, std::int64_t patch, double& pixels) {
+  constexpr double large = 1.5e6, most = 12.0;
+  const at::Tensor image = read_image(path);
+  must_hold(image, patch, path);
+  pixels = pixels_of(image);
+  std::vector<at::Tensor> scales;
+  const bool halved = pixels > large && shorter_side(image) >= 2 * patch;
+  for (double factor = halved ? 2.0 : 1.0; factor <= most; factor *= std::sqrt(2.0)) {
+    const at::Tensor scaled = scaled_down(image, factor);
+    if (!scales.empty() && 2 * shorter_side(scaled) < 3 * patch) break;
+    scales.push_back(scaled.squeeze(0).permute({1, 2, 0}).to(at::kByte).contiguous());
+  }
+  return scales;
+}
+
 } // namespace
 
 photograph_set read_photographs(const fs::path& folder, std::int64_t patch) {
-  constexpr double large = 1.5e6, most = 12.0;
+  const auto paths = pictures_in(folder);
+  std::vector<std::vector<at::Tensor>> all(paths.size());
+  std::vector<double> pixels(paths.size());
+  at::parallel_for(0, static_cast<std::int64_t>(paths.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      all[i] = scales_of(paths[i], patch, pixels[i]);
+  });
   photograph_set set;
+  set.count = paths.size();
   std::vector<at::Tensor> rows;
   std::vector<std::int64_t> first, heights, widths;
   std::vector<double> shares;
   std::int64_t total = 0;
-  for (const auto& path : pictures_in(folder)) {
-    const at::Tensor image = read_image(path);
-    must_hold(image, patch, path);
-    const double pixels = pixels_of(image);
-    const auto before = heights.size();
-    const bool halved = pixels > large && shorter_side(image) >= 2 * patch;
-    for (double factor = halved ? 2.0 : 1.0; factor <= most; factor *= std::sqrt(2.0)) {
-      const at::Tensor scaled = scaled_down(image, factor);
-      if (heights.size() > before && 2 * shorter_side(scaled) < 3 * patch) break;
-      rows.push_back(scaled.squeeze(0).permute({1, 2, 0}).reshape({-1, 3}).to(at::kByte));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (const auto& scaled : all[i]) {
+      rows.push_back(scaled.view({-1, 3}));
       first.push_back(total);
-      heights.push_back(scaled.size(2));
-      widths.push_back(scaled.size(3));
+      heights.push_back(scaled.size(0));
+      widths.push_back(scaled.size(1));
       total += rows.back().size(0);
     }
-    const auto scales = heights.size() - before;
-    shares.insert(shares.end(), scales, std::sqrt(pixels) / static_cast<double>(scales));
-    ++set.count;
+    shares.insert(shares.end(), all[i].size(), std::sqrt(pixels[i]) / static_cast<double>(all[i].size()));
   }
   set.pixels = at::cat(rows);
   set.first = at::tensor(first, at::kLong);
@@ -116,8 +131,10 @@ at::Tensor patches(const photograph_set& set, std::int64_t count, std::int64_t s
   const at::Tensor way = at::randint(0, 8, {count, 1, 1}, at::kLong);
   const at::Tensor gain = at::exp((at::rand({count, 3, 1, 1}) - 0.5) * (2.0 * std::log(1.2)));
 
-  const auto each = [&](const at::Tensor& t) { return t.view({count, 1, 1}).to(where); };
-  const at::Tensor ways = way.to(where);
+  // without waiting for a GPU, which is still at the step before
+  const auto moved = [&](const at::Tensor& t) { return t.to(where, /*non_blocking=*/true); };
+  const auto each = [&](const at::Tensor& t) { return moved(t.view({count, 1, 1})); };
+  const at::Tensor ways = moved(way);
   const at::Tensor place = at::arange(side, at::TensorOptions(at::kLong).device(where));
   const at::Tensor down = place.view({1, side, 1}), across = place.view({1, 1, side});
   const at::Tensor turned = ways.bitwise_and(1).eq(1), mirrored = ways.bitwise_and(2).eq(2),
@@ -131,7 +148,7 @@ at::Tensor patches(const photograph_set& set, std::int64_t count, std::int64_t s
       .view({count, side, side, 3})
       .permute({0, 3, 1, 2})
       .to(at::kFloat)
-      .mul(gain.to(where) / 255.0)
+      .mul(moved(gain) / 255.0)
       .clamp_max(1.0);
 }
 

@@ -123,7 +123,7 @@ public:
     if (!is_there(path)) throw bad_file(path.string() + ": there is no such checkpoint; train it first");
     const std::string bytes = regular_file(path).read(std::uint64_t{1} << 32);
     try {
-      archive_.load_from(bytes.data(), bytes.size());
+      archive_.load_from(bytes.data(), bytes.size(), at::Device(at::kCPU)); // wherever it was trained
     } catch (const c10::Error&) {
       throw bad_file(path.string() + ": is not a readable checkpoint; remove it to start anew");
     }
@@ -223,7 +223,7 @@ public:
   void advance() {
     const auto start = std::chrono::steady_clock::now();
     const at::Tensor x0 = photographs::patches(set_, options_.batch, options_.patch);
-    const at::Tensor sigma = noise_levels(options_.batch).to(device_);
+    const at::Tensor sigma = noise_levels(options_.batch).to(device_, /*non_blocking=*/true);
     const at::Tensor eps = at::randn_like(x0);
     const at::Tensor output = (*network_)(x0 + sigma.view({-1, 1, 1, 1}) * eps, sigma);
     const at::Tensor loss = ((output - x0).square().mean({1, 2, 3}) * loss_weight(sigma)).mean();
