@@ -190,7 +190,8 @@ contents parse(std::span<const std::byte> bytes, const std::string& name) {
   std::uint64_t length = 0;
   for (std::size_t i = length_size; i-- > 0;) length = length << 8 | std::to_integer<std::uint64_t>(bytes[i]);
   if (length > header_limit)
-    refuse(name, "its header claims " + std::to_string(length) + " bytes, over the format's limit");
+    throw bad_file(name + ": is not a safetensors file (its first 8 bytes would be those of a header of " +
+                   std::to_string(length) + " bytes, over the format's limit)");
   if (length > bytes.size() - length_size)
     refuse(name, "its header claims " + std::to_string(length) + " bytes, but " +
                      std::to_string(bytes.size() - length_size) + " are there");
