@@ -2,6 +2,7 @@
 /// \file
 /// What the library throws: one base class, and one class for each kind of fault.
 
+#include <charconv>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -52,5 +53,15 @@ private:
   std::size_t step_;
   std::size_t iteration_;
 };
+
+namespace detail {
+
+/// A number for a message, in the fewest digits that tell it from others.
+inline std::string text_of(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+} // namespace detail
 
 } // namespace pushforward

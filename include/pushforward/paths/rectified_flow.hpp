@@ -33,7 +33,7 @@ public:
   /// \throws bad_option for sigma outside [0, 1]
   coefficients at(double sigma) const {
     if (!(sigma >= 0.0 && sigma <= 1.0))
-      throw bad_option("sigma " + std::to_string(sigma) + " lies outside the path's [0, 1]");
+      throw bad_option("sigma " + detail::text_of(sigma) + " lies outside the path's [0, 1]");
     return {1.0 - sigma, sigma};
   }
 

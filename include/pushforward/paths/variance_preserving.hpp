@@ -128,8 +128,8 @@ private:
   }
 
   bad_option out_of_range(double t) const {
-    return bad_option("time " + std::to_string(t) + " lies outside the path's [0, " + std::to_string(last()) +
-                      "]");
+    return bad_option("time " + detail::text_of(t) + " lies outside the path's [0, " +
+                      detail::text_of(last()) + "]");
   }
 
   std::vector<double> betas_;

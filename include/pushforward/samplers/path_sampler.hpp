@@ -23,7 +23,7 @@ struct time_grid_options {
 template <path Path> std::vector<double> time_grid(const Path& p, const time_grid_options& options) {
   if (options.steps == 0) throw bad_option("steps is 0: a sampler needs at least one step");
   if (!(options.start > 0.0 && options.start <= 1.0))
-    throw bad_option("start is " + std::to_string(options.start) + ", but must lie in (0, 1]");
+    throw bad_option("start is " + detail::text_of(options.start) + ", but must lie in (0, 1]");
   std::vector<double> times;
   times.reserve(options.steps + 1);
   for (std::size_t i = 0; i <= options.steps; ++i) {
@@ -31,7 +31,7 @@ template <path Path> std::vector<double> time_grid(const Path& p, const time_gri
     times.push_back(p.time_at(options.start * left));
     if (i > 0 && !(times[i] < times[i - 1]))
       throw bad_option(
-          "steps is " + std::to_string(options.steps) + " and start " + std::to_string(options.start) +
+          "steps is " + std::to_string(options.steps) + " and start " + detail::text_of(options.start) +
           ", but the path does not have so many distinct times: use fewer steps or a larger start");
   }
   return times;
