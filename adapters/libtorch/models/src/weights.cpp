@@ -80,6 +80,12 @@ weights weights::named(naming names) const {
   return w;
 }
 
+weights weights::watched(std::function<void()> tell) const {
+  weights w = *this;
+  w.tell_ = std::move(tell);
+  return w;
+}
+
 stored_at weights::find(const std::string& name) const {
   return names_ ? names_(prefix_ + name) : stored_at{prefix_ + name};
 }
@@ -98,6 +104,7 @@ std::vector<std::int64_t> weights::shape_of(const std::string& name) const {
 
 at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t>& shape,
                          at::MemoryFormat format) const {
+  if (tell_) tell_();
   const auto place = find(name);
   const auto empty = [&] {
     return at::empty(

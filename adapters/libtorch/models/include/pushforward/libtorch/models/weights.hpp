@@ -56,6 +56,10 @@ public:
   /// The same files under other names, from the top.
   weights named(naming names) const;
 
+  /// The same, with `tell` called before each parameter is taken: what it throws ends the loading of a
+  /// network.
+  weights watched(std::function<void()> tell) const;
+
   /// The parameter, of just this shape, laid out as `format`; in the files it may have further axes of size 1
   /// at the end, or lack them (a linear layer kept as a convolution of size 1). \throws bad_file for a
   /// parameter that is not there, has another shape, is of no floating type, or holds values that are not
@@ -82,6 +86,7 @@ private:
   std::shared_ptr<shared> shared_;
   naming names_;
   std::string prefix_;
+  std::function<void()> tell_;
 };
 
 } // namespace pushforward::libtorch::models
