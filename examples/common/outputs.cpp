@@ -1,11 +1,32 @@
 #include "outputs.hpp"
 
 #include <algorithm>
+#include <cctype>
+#include <set>
 #include <system_error>
 
 namespace examples {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+/// Endings by which a user means a kind of file. Others are part of a name: "v1.5", "out.2".
+bool names_a_kind(const std::string& ending) {
+  static const std::set<std::string> kinds{
+      ".png",  ".apng", ".jpg", ".jpeg", ".webp", ".gif",  ".bmp", ".tif",  ".tiff",       ".avif",
+      ".heic", ".svg",  ".pdf", ".htm",  ".html", ".json", ".csv", ".txt",  ".md",         ".zip",
+      ".mp4",  ".webm", ".pt",  ".pth",  ".npy",  ".npz",  ".bin", ".ckpt", ".safetensors"};
+  return kinds.count(ending) != 0;
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+} // namespace
 
 fs::path output_name(const std::string& given, const fs::path& standard,
                      const std::vector<std::string>& endings) {
@@ -21,7 +42,14 @@ fs::path output_name(const std::string& given, const fs::path& standard,
   };
   if (is(path.filename()))
     throw CLI::ValidationError("there is no name before " + path.filename().string() + " in " + given);
-  return is(path.extension()) ? fs::path(path).replace_extension() : path;
+  if (is(path.extension())) return fs::path(path).replace_extension();
+  if (const std::string ending = lower(path.extension().string()); !endings.empty() && names_a_kind(ending)) {
+    std::string own;
+    for (const auto& e : endings) own += (own.empty() ? "" : ", ") + e;
+    throw CLI::ValidationError(given + " ends in " + path.extension().string() +
+                               ", but what is written ends in " + own + ": leave the ending out");
+  }
+  return path;
 }
 
 CLI::Option* add_output_option(CLI::App& app, fs::path& out, const std::string& help,

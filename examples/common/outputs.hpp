@@ -12,7 +12,8 @@ namespace examples {
 
 /// The name that an option gives, without any of the endings that the program adds itself. Where it gives a
 /// folder (one that is there, or a name that ends in a slash), `standard` in that folder. \throws
-/// CLI::ValidationError for a name that is empty, or nothing but an ending
+/// CLI::ValidationError for a name that is empty, or nothing but an ending; and, where the program adds
+/// endings, for one that ends as a file of another kind does (.jpg), whatever the case
 std::filesystem::path output_name(const std::string& given, const std::filesystem::path& standard,
                                   const std::vector<std::string>& endings);
 

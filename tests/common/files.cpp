@@ -240,7 +240,8 @@ TEST_CASE("a name for what is written: a folder gets the standard name in it, an
   CHECK(named("out.png") == "out");
   CHECK(named("out.json") == "out");
   CHECK(named("out.2.png") == "out.2");
-  CHECK(named("out.jpg") == "out.jpg");
+  CHECK(named("out.v1.5") == "out.v1.5");
+  CHECK(named("out.jpg/new") == "out.jpg/new");
   CHECK(named("a/out") == "a/out");
   CHECK(named(".") == "./result");
   CHECK(named("..") == "../result");
@@ -253,6 +254,11 @@ TEST_CASE("a name for what is written: a folder gets the standard name in it, an
   CHECK_THROWS_AS(named(""), CLI::ValidationError);
   CHECK_THROWS_AS(named(".png"), CLI::ValidationError);
   CHECK_THROWS_AS(named("new/.json"), CLI::ValidationError);
+  for (const std::string other : {"out.jpg", "a/out.JPEG", "out.webp", "out.html", "out.PNG"})
+    CHECK_THROWS_WITH(named(other),
+                      says(other + " ends in ") &&
+                          says("but what is written ends in .png, .json: leave the ending out"));
+  CHECK(examples::output_name("rows.json", "rows.jsonl", {}) == "rows.json");
 }
 
 TEST_CASE("an option for outputs keeps its standard name, and refuses an empty one") {
