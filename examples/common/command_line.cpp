@@ -2,8 +2,6 @@
 
 #include "console.hpp"
 
-#include <pushforward/error.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -18,20 +16,6 @@ namespace {
 std::string text_of(double value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
-/// What `numbers` are: "positive", "in [0, 1]"; empty where all are taken.
-std::string words_for(const numbers& n) {
-  if (std::isfinite(n.least) && std::isfinite(n.most))
-    return (n.with_least ? "in [" : "in (") + text_of(n.least) + ", " + text_of(n.most) +
-           (n.with_most ? "]" : ")");
-  if (n.least == 0.0) return n.with_least ? "0 or positive" : "positive";
-  return {};
-}
-
-bool taken_by(const numbers& n, double value) {
-  return (n.with_least ? value >= n.least : value > n.least) &&
-         (n.with_most ? value <= n.most : value < n.most);
 }
 
 /// Of a list that took the word meant as the picture: how to end it.
@@ -50,7 +34,50 @@ std::string_view without_plus(std::string_view text) {
   return text;
 }
 
+/// Bytes of the character at the start of a text; 0 where it is no UTF-8.
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const std::size_t n = byte(0) < 0x80 ? 1 : byte(0) < 0xC2 ? 0 : byte(0) < 0xE0 ? 2 : byte(0) < 0xF0 ? 3 : 4;
+  if (n == 0 || n > text.size() || byte(0) > 0xF4) return 0;
+  for (std::size_t i = 1; i < n; ++i)
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  // longer than need be, a surrogate, or beyond the last character
+  const bool wrong = (byte(0) == 0xE0 && byte(1) < 0xA0) || (byte(0) == 0xED && byte(1) > 0x9F) ||
+                     (byte(0) == 0xF0 && byte(1) < 0x90) || (byte(0) == 0xF4 && byte(1) > 0x8F);
+  return wrong ? 0 : n;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    if (n == 0) return false;
+    text.remove_prefix(n);
+  }
+  return true;
+}
+
 } // namespace
+
+std::string words_for(const numbers& n) {
+  if (std::isfinite(n.least) && std::isfinite(n.most))
+    return (n.with_least ? "in [" : "in (") + text_of(n.least) + ", " + text_of(n.most) +
+           (n.with_most ? "]" : ")");
+  if (n.least == 0.0) return n.with_least ? "0 or positive" : "positive";
+  return {};
+}
+
+bool taken_by(const numbers& n, double value) {
+  return (n.with_least ? value >= n.least : value > n.least) &&
+         (n.with_most ? value <= n.most : value < n.most);
+}
+
+std::string shown(const std::string& text) {
+  return text.empty() || text.find_first_of(" \t\n\r") != std::string::npos ? '"' + text + '"' : text;
+}
+
+std::string counted(std::uint64_t count, const std::string& one, const std::string& many) {
+  return std::to_string(count) + ' ' + (count == 1 ? one : many);
+}
 
 std::optional<double> number_of(const std::string& text) {
   const auto digits = without_plus(text);
@@ -71,7 +98,7 @@ CLI::Validator only(const whole_numbers& taken, const CLI::App* list_of) {
         const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
         if (fault != std::errc{} || end != digits.data() + digits.size() || value < taken.least ||
             value > taken.most)
-          return "must be a whole number from " + range + ", not " + text +
+          return "must be a whole number from " + range + ", not " + shown(text) +
                  (text.find_first_not_of("+-0123456789") == std::string::npos ? "" : end_of_list(list_of));
         text = std::to_string(value); // without leading zeros, which CLI11 would read as octal
         return {};
@@ -84,7 +111,7 @@ CLI::Validator only(const numbers& taken, const CLI::App* list_of) {
   return CLI::Validator(
       [taken, words, list_of](std::string& text) -> std::string {
         const auto value = number_of(text);
-        if (!value) return "must be a finite number, not " + text + end_of_list(list_of);
+        if (!value) return "must be a finite number, not " + shown(text) + end_of_list(list_of);
         if (!taken_by(taken, *value)) return "must be " + words + ", not " + text;
         return {};
       },
@@ -92,6 +119,12 @@ CLI::Validator only(const numbers& taken, const CLI::App* list_of) {
 }
 
 } // namespace detail
+
+CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
+  return app.add_option(name, value, help)->check([](const std::string& text) {
+    return is_utf8(text) ? std::string() : std::string("is not UTF-8");
+  });
+}
 
 bool given(const CLI::App& app, const std::string& option) {
   const auto* found = app.get_option_no_throw(option);
@@ -110,8 +143,7 @@ std::string name_of(const std::filesystem::path& path) {
   return whole.has_filename() ? whole.filename().string() : whole.string();
 }
 
-int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program,
-             const std::function<std::string()>& kept) {
+int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -126,7 +158,7 @@ int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& p
     try {
       return program();
     } catch (const stopped_early&) {
-      std::cerr << app.get_name() << ": stopped" << kept() << '\n';
+      std::cerr << app.get_name() << ": stopped, nothing was written\n";
       return interrupted_status;
     }
   });

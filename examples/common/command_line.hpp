@@ -2,6 +2,8 @@
 /// \file
 /// How every program here starts and ends, and how its options are read.
 
+#include <pushforward/error.hpp>
+
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
@@ -18,10 +20,8 @@
 namespace examples {
 
 /// Parses and runs; a bad command line, like anything thrown, is one line on standard error and status 2.
-/// After `stopped_early` the line is "stopped" and `kept`.
-int run_with(
-    CLI::App& app, int argc, char** argv, const std::function<int()>& program,
-    const std::function<std::string()>& kept = [] { return std::string(", nothing was written"); });
+/// After `stopped_early` the line says that nothing was written.
+int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& program);
 
 /// Which whole numbers an option takes, both ends included.
 struct whole_numbers {
@@ -41,6 +41,11 @@ struct numbers {
 inline constexpr numbers any_number{};
 inline constexpr numbers positive{.least = 0.0, .with_least = false};
 inline constexpr numbers not_negative{.least = 0.0};
+/// Rates and step sizes: what float32 takes, and more than any run can use.
+inline constexpr numbers rates{.least = 1e-9, .most = 1e6};
+/// Probes of forward differences, in units of values of size 1: from where rounding in float32 is some
+/// percent of the difference.
+inline constexpr numbers probes{.least = 1e-5, .most = 100.0};
 /// [0, 1]
 inline constexpr numbers shares{.least = 0.0, .most = 1.0};
 /// (0, 1]
@@ -50,6 +55,16 @@ inline constexpr numbers shares_below_1{.least = 0.0, .most = 1.0, .with_most = 
 
 /// A finite number in decimal with nothing before or after it; else nothing.
 std::optional<double> number_of(const std::string& text);
+
+/// What `numbers` are: "positive", "in [0, 1]"; empty where all are taken.
+std::string words_for(const numbers& n);
+bool taken_by(const numbers& n, double value);
+
+/// A value of the command line as a message shows it: in quotes where it is empty or has blanks.
+std::string shown(const std::string& text);
+
+/// "1 pass", "2 passes".
+std::string counted(std::uint64_t count, const std::string& one, const std::string& many);
 
 namespace detail {
 
@@ -94,6 +109,9 @@ CLI::Option* add_name(CLI::App& app, const std::string& name, T& value, const st
   });
 }
 
+/// An option whose value is a text, which must be UTF-8 and may be empty.
+CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& value, const std::string& help);
+
 /// An option that takes one of the words; the help lists them, and the standard one.
 template <class Enum>
 void add_choice(CLI::App& app, const std::string& name, Enum& value, const std::map<std::string, Enum>& words,
@@ -107,7 +125,7 @@ void add_choice(CLI::App& app, const std::string& name, Enum& value, const std::
          name,
          [&value, words, name, list](const std::string& word) {
            const auto found = words.find(word);
-           if (found == words.end()) throw CLI::ValidationError(name, word + " is not one of " + list);
+           if (found == words.end()) throw CLI::ValidationError(name, shown(word) + " is not one of " + list);
            value = found->second;
          },
          help + ": " + list)
@@ -121,6 +139,15 @@ bool given(const CLI::App& app, const std::string& option);
 /// For options that do nothing as the others stand: refuses the first of them that the command line had, with
 /// "OPTION has no effect " and `why`, which says what to do, too. \throws pushforward::bad_option
 void refuse_given(const CLI::App& app, std::initializer_list<const char*> options, const std::string& why);
+
+/// f(), with the option's name in front of what it throws as `bad_option`.
+template <class F> decltype(auto) as_option(const std::string& option, F&& f) {
+  try {
+    return f();
+  } catch (const pushforward::bad_option& e) {
+    throw pushforward::bad_option(option + ": " + e.what());
+  }
+}
 
 /// The last part of a path, as a report names it: that of the folder itself for "folder/" and ".".
 std::string name_of(const std::filesystem::path& path);

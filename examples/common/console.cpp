@@ -45,6 +45,10 @@ void catch_interrupts() {
 
 bool interrupted() { return raised != 0; }
 
+void stop_if_interrupted() {
+  if (interrupted()) throw stopped_early{};
+}
+
 progress_bar::~progress_bar() {
   if (drawn_ > 0) std::cerr << '\n';
 }

@@ -18,6 +18,8 @@ bool interrupted();
 
 /// Thrown by a program that Ctrl-C ended before it had everything to write.
 struct stopped_early {};
+/// \throws stopped_early after Ctrl-C
+void stop_if_interrupted();
 
 /// One line that says how far a run is. A bar with the time left on a terminal; elsewhere a plain line, at
 /// most one every ten seconds.

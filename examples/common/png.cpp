@@ -200,6 +200,7 @@ void check_size(const std::filesystem::path& path, std::size_t height, std::size
 
 picture read_png(const std::filesystem::path& path, std::size_t channels, const picture_limits& limits) {
   const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
+  if (opened.size() == 0) throw bad_file(path.string() + ": is empty");
   std::ifstream in(path, std::ios::binary);
   png_reader r(in);
   if (!r.guarded([](png_reader& self) { self.read_header(); }))
@@ -255,9 +256,11 @@ picture in_channels(picture p, std::size_t channels) {
   return q;
 }
 
-mask_shades mask_of(const picture& p) {
+mask_shades mask_of(const picture& p, bool soft) {
   mask_shades m{picture(p.height, p.width, 1)};
-  for (std::size_t i = 1; i < p.pixels.size(); i += 2) m.from_opacity = m.from_opacity || p.pixels[i] < 255;
+  const int opaque = soft ? 255 : 128;
+  for (std::size_t i = 1; i < p.pixels.size(); i += 2)
+    m.from_opacity = m.from_opacity || p.pixels[i] < opaque;
   for (std::size_t i = 0; i < m.shades.pixels.size(); ++i)
     m.shades.pixels[i] = p.pixels[2 * i + (m.from_opacity ? 1 : 0)];
   return m;

@@ -54,11 +54,14 @@ picture in_channels(picture p, std::size_t channels);
 /// What a picture says as a mask: 255 known, 0 to be filled in, and weights in between.
 struct mask_shades {
   picture shades; ///< grey
-  /// A part of the picture is transparent. Then opacity is the mask, and light does not count; else light is.
+  /// A pixel of the picture is transparent. Then opacity is the mask, and light does not count; else light
+  /// is.
   bool from_opacity = false;
 };
 /// \param p grey and opacity
-mask_shades mask_of(const picture& p);
+/// \param soft whether the mask is of weights: then a pixel counts as transparent where it is not wholly
+/// opaque, else where its opacity is below one half, as that of a pixel that is filled in is
+mask_shades mask_of(const picture& p, bool soft = false);
 /// A line on standard error where a mask is its opacity: what is taken to be filled in.
 void tell_mask_of_opacity(const std::filesystem::path& file);
 

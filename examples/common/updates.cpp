@@ -46,10 +46,10 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
   add_choice(app, "--policy", o.policy, policies(), "update policy", group);
   add_choice(app, "--step-size", o.step_size, step_sizes(), "step-size rule", group);
   add_number(app, "--K", o.iterations, iteration_counts, "inner iterations a time step")->group(group);
-  add_number(app, "--lr", o.lr, positive,
+  add_number(app, "--lr", o.lr, rates,
              "rate of the first inner iteration (constant: lambda; spectral: c, below 2)")
       ->group(group);
-  add_number(app, "--lr-last", o.lr_last, positive, "rate of the last one; linear in between")->group(group);
+  add_number(app, "--lr-last", o.lr_last, rates, "rate of the last one; linear in between")->group(group);
   add_probe_option(app, o.probe)->group(group);
   add_number(app, "--cutoff", o.cutoff, shares_below_1, "of exact_newton, on singular values")->group(group);
   add_number(app, "--tolerance", o.tolerance, any_number,
@@ -66,17 +66,19 @@ CLI::Option* add_probe_option(CLI::App& app, double& probe) {
       probe = 0.0;
     else if (word == "reference")
       probe = pushforward::reference_probe;
-    else if (const auto value = number_of(word); value && *value >= 0.0)
+    else if (const auto value = number_of(word); value && (*value == 0.0 || taken_by(probes, *value)))
       probe = *value;
     else
-      throw CLI::ValidationError(name, word + " is not automatic, reference, or a number from 0 (automatic)");
+      throw CLI::ValidationError(name, "must be automatic, reference, or a number " + words_for(probes) +
+                                           ", not " + shown(word));
   };
   return app
       .add_option_function<std::string>(
           name, take,
           "of the forward differences, in units of x_t: automatic (0.005, more for half types and where an "
           "epsilon prediction is amplified, near noise), reference (0.005, as the published code), or a "
-          "number")
+          "number " +
+              words_for(probes))
       ->type_name("PROBE [" + std::string(standard) + "]");
 }
 

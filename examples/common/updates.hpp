@@ -58,7 +58,7 @@ struct update_options {
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
 
-/// --probe: "automatic" (0), "reference" or a number. \param probe has the default when called
+/// --probe: "automatic" (or 0), "reference" or one of `probes`. \param probe has the default when called
 CLI::Option* add_probe_option(CLI::App& app, double& probe);
 
 /// Whether a policy has a probe.

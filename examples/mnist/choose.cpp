@@ -67,9 +67,10 @@ chosen_digits choose_digits(const fs::path& data, std::int64_t first, std::int64
   const auto set = to_tensors(folder ? read_digits(data) : read_digits(data, labels_of(data)));
   const auto n = set.images.size(0), begin = n > held_out ? n - held_out : 0;
   if (first < 0 || count < 1 || count > n - begin - first)
-    throw bad_option(std::to_string(count) + " digits from digit " + std::to_string(first) +
-                     " on were asked for, but " + data.string() + " has " + std::to_string(n - begin) +
-                     " held-out ones");
+    throw bad_option((count == 1 ? "1 digit" : std::to_string(count) + " digits") + " from digit " +
+                     std::to_string(first) + " on (--first) " + (count == 1 ? "was" : "were") +
+                     " asked for, but " + data.string() + " has " + std::to_string(n - begin) +
+                     (n - begin == 1 ? " held-out one" : " held-out ones"));
   const at::Tensor labels = set.labels.slice(0, begin + first, begin + first + count).contiguous();
   chosen_digits chosen{set.images.slice(0, begin + first, begin + first + count).contiguous(),
                        {},

@@ -45,8 +45,12 @@ std::pair<double, double> rate(const std::string& text) {
   const auto colon = text.find(':');
   const auto first = examples::number_of(text.substr(0, colon));
   const auto last = colon == std::string::npos ? first : examples::number_of(text.substr(colon + 1));
-  if (!first || !last || !(*first > 0.0) || !(*last > 0.0))
-    throw bad_option("--rates: must be positive rates such as 0.5:0.02, or 0.1, not " + text);
+  const auto taken = [](const std::optional<double>& r) {
+    return r && examples::taken_by(examples::rates, *r);
+  };
+  if (!taken(first) || !taken(last))
+    throw bad_option("--rates: must be rates such as 0.5:0.02, or 0.1, " +
+                     examples::words_for(examples::rates) + ", not " + examples::shown(text));
   return {*first, *last};
 }
 
@@ -406,8 +410,9 @@ int main(int argc, char** argv) {
   return mnist::run_with(app, argc, argv, [&] {
     check(app, r);
     if (r.select > r.base.first && r.select > 0)
-      throw bad_option("--select " + std::to_string(r.select) + " digits and --first " +
-                       std::to_string(r.base.first) +
+      throw bad_option("--select " +
+                       examples::counted(static_cast<std::uint64_t>(r.select), "digit", "digits") +
+                       " and --first " + std::to_string(r.base.first) +
                        " overlap: report on digits that nothing was chosen on");
     mnist::require_writable({r.base.out}, inputs_of(r.base));
     evaluation e(r);

@@ -42,14 +42,18 @@ int main(int argc, char** argv) {
     if (known.where != "random")
       examples::refuse_given(app, {"--share"}, "without --known random: pass that, too");
     check_steering_options(app, a);
+    bool from_opacity = false;
     if (!mask.empty()) {
       known.where = "picture";
       const auto read = examples::mask_of(examples::read_png(mask, 2));
-      if (read.from_opacity) examples::tell_mask_of_opacity(mask);
+      from_opacity = read.from_opacity;
       known.mask = read.shades;
     }
     const auto measure = [&](const mnist::chosen_digits& digits) {
-      return mnist::measurement(known, digits.images, a.steering.seed, digits.first);
+      const mnist::measurement m(known, digits.images, a.steering.seed, digits.first);
+      if (from_opacity)
+        examples::tell_mask_of_opacity(mask); // of one that can be used: else the fault says all
+      return m;
     };
     return mnist::restore(a, mnist::name_of(known), measure, {{"the mask", mask}});
   });

@@ -526,7 +526,8 @@ void show_weights(const std::string& task, const fs::path& weights, const mnist:
 int main(int argc, char** argv) {
   CLI::App app{
       "Trains the networks of the MNIST example on standard IDX files, whose last 1000 digits are held out.\n"
-      "A run that was stopped or killed goes on from its last checkpoint when the command is given again."};
+      "A run that was stopped or killed goes on from its last checkpoint when the command is given again.",
+      "pushforward_mnist_train"};
   app.footer("Example: pushforward_mnist_train all --data mnist/ --out weights/\n"
              "         pushforward_mnist_train ddpm --data mnist/ --steps 20000");
   app.require_subcommand(1);
@@ -542,7 +543,7 @@ int main(int argc, char** argv) {
     add_name(*sub, "--folder", folder, "checkpoints and losses")->capture_default_str();
     add_number(*sub, "--steps", o.steps, counts, "optimisation steps");
     add_number(*sub, "--batch", o.batch, whole_numbers{1, 10'000}, "digits a step");
-    add_number(*sub, "--rate", o.rate, positive, "highest learning rate");
+    add_number(*sub, "--rate", o.rate, rates, "highest learning rate");
     add_number(*sub, "--every", o.every, counts, "steps between checkpoints");
     if (task != "judge") sub->add_flag("--no-sheet", o.no_sheet, "draw no picture at the end");
     add_name(*sub, "--start-from", o.start_from,

@@ -78,12 +78,13 @@ std::string number(double value) {
 
 class convergence_study {
 public:
-  convergence_study(const arguments& a, const latent_model& m, const at::Tensor& image)
-      : a_{a}, m_{m}, target_{m.encode(image)}, known_{known_of(image)},
+  /// \param mask of the image's pixels, which leaves something known
+  convergence_study(const arguments& a, const latent_model& m, const at::Tensor& image,
+                    const at::Tensor& mask)
+      : a_{a}, m_{m}, target_{m.encode(image)}, known_{latent_mask(mask, m.scale()).to(target_.device())},
         constraint_{target_, known_.expand_as(target_).contiguous()}, measured_{known_.sum().item<double>() *
                                                                                 static_cast<double>(
                                                                                     target_.size(1))} {
-    if (measured_ == 0.0) throw bad_option("nothing is known: the latent is one pixel wide");
     runs_.push_back({"infinity norm, rate " + number(a.run.update.lr),
                      {{"step_size", "infinity_norm"}, {"rate", a.run.update.lr}}});
     for (const double c : a.c) {
@@ -158,8 +159,8 @@ public:
     page.pictures = {{"input", picture_of(image)}};
     for (const auto& r : runs_) {
       if (!r.curve.empty()) page.results.emplace_back(r.name, number(r.curve.back()) + " (" + r.ending + ")");
-      page.costs.emplace_back(r.name,
-                              std::to_string(r.passes.forward) + " passes, " + number(r.seconds) + " s");
+      page.costs.emplace_back(r.name, examples::counted(r.passes.forward, "pass", "passes") + ", " +
+                                          number(r.seconds) + " s");
       if (!r.latents.defined()) continue;
       const at::Tensor result = m_.decode(r.latents);
       if (at::isfinite(result).all().item<bool>()) page.pictures.push_back({r.name, picture_of(result)});
@@ -175,13 +176,6 @@ public:
   }
 
 private:
-  at::Tensor known_of(const at::Tensor& image) const {
-    mask_arguments half;
-    half.known = a_.known;
-    const at::Tensor mask = mask_of(half, {image.size(2), image.size(3)}, fitting::crop, {}, m_.scale());
-    return latent_mask(mask, m_.scale()).to(target_.device());
-  }
-
   double residual(const constraint_value<at::Tensor>& v) const {
     return std::sqrt(2.0 * tensor_traits<at::Tensor>::values(v.loss).front() / measured_);
   }
@@ -204,7 +198,7 @@ private:
     const examples::usage cost;
     try {
       const auto run = m_.with_denoiser([&](const auto& denoiser) {
-        return sample(x, model(denoiser, m_.path()), sampler_of(m_, a_.run), watched,
+        return sample(x, model(denoiser, m_.path()), sampler_of(m_.path(), a_.run), watched,
                       update{inexact_newton{.probe = o.probe}, step, o.iterations},
                       sample_options{.seed = a_.run.seed}, observe);
       });
@@ -256,20 +250,22 @@ private:
 
 int run(const arguments& a) {
   examples::require_fonts();
-  infinity_norm{constant_rate(a.run.update.lr)}.check();
   auto inputs = files_of(a.model);
   inputs.push_back({"the picture", a.picture.picture});
   const auto named = [&](const char* end) { return examples::with_ending(a.run.out, end); };
   examples::require_writable({named(".json"), named(".svg"), named(".png"), named(".html")}, inputs);
   const at::Tensor original = image_of(read_picture(a.picture.picture));
-  const auto brought_to = [&](std::int64_t multiple) {
-    return fitted(original, a.picture.how, a.picture.asked_size(), multiple);
-  };
-  require_room(a.model, {fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), 1)},
-               "ask for fewer pixels with --width and --height");
+  const model_outline outline = outline_of(a.model);
+  const picture_size brought =
+      fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), outline.scale);
+  require_servable(outline, a.model, a.run, brought);
+  mask_arguments half;
+  half.known = a.known;
+  const at::Tensor mask = mask_of(half, brought, fitting::crop, {}, outline.scale);
+  require_room(a.model, {brought}, "ask for fewer pixels with --width and --height");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
-  const at::Tensor image = brought_to(m.scale());
-  convergence_study study(a, m, image);
+  const at::Tensor image = fitted(original, a.picture.how, a.picture.asked_size(), m.scale());
+  convergence_study study(a, m, image, mask);
   study.run();
   study.print();
   study.write(image);
@@ -302,8 +298,10 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"left", "right", "upper", "lower"}))
       ->group(group);
   using namespace examples;
-  add_number(app, "--c", a.c, positive, "of \u03bb = c/\u03bc\u00b2, one run each")->group(group);
-  add_number(app, "--lr", a.run.update.lr, positive, "rate of the infinity norm")->group(group);
+  add_number(app, "--c", a.c, numbers{.least = rates.least, .most = 1e30},
+             "of \u03bb = c/\u03bc\u00b2, one run each")
+      ->group(group);
+  add_number(app, "--lr", a.run.update.lr, rates, "rate of the infinity norm")->group(group);
   add_number(app, "--krylov", a.krylov, whole_numbers{1, 1000}, "Arnoldi steps for \u03bc")->group(group);
   add_number(app, "--K", a.run.update.iterations, iteration_counts, "inner iterations a time step")
       ->group(group);

@@ -44,20 +44,20 @@ int inpaint(const arguments& a) {
   // all of the picture's own faults come before the minute that loading takes
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
-  const known_part part(a.mask, {original.size(2), original.size(3)});
-  require_room(a.model,
-               {fitted_size({original.size(2), original.size(3)}, size, 1), a.run.batch, false,
-                a.run.update.policy == examples::policy_kind::forward_mode_newton},
-               "ask for fewer pixels with --width and --height, or a smaller --batch");
-  part.mask(a.picture.how, size, 1);
+  const model_outline outline = outline_of(a.model);
+  const picture_size own{original.size(2), original.size(3)}, brought = fitted_size(own, size, outline.scale);
+  const known_part part(a.mask, own);
+  require_servable(outline, a.model, a.run, brought);
+  require_room(
+      a.model,
+      {brought, a.run.batch, false, a.run.update.policy == examples::policy_kind::forward_mode_newton},
+      "ask for fewer pixels with --width and --height, or a smaller --batch");
+  const at::Tensor mask = part.mask(a.picture.how, size, outline.scale);
+  part.tell();
   const latent_model m(a.model, [](const std::string& what) { std::cerr << "loading the " << what << "\n"; });
   const at::Tensor image = fitted(original, a.picture.how, size, m.scale());
-  const at::Tensor mask = part.mask(a.picture.how, size, m.scale());
   const at::Tensor known = latent_mask(mask, m.scale());
   const double count = known.to(at::kDouble).sum().item<double>();
-  if (count == 0.0)
-    throw bad_option("nothing is known: no block of " + std::to_string(m.scale()) + " x " +
-                     std::to_string(m.scale()) + " pixels lies wholly in the known part");
 
   task t{"inpaint", "Inpainting", {}, 0.0, "constraint RMSE in latents", {}, {}, {}};
   t.like = m.latents(a.run.batch, image.size(2), image.size(3));

@@ -162,15 +162,16 @@ int run(const arguments& a) {
   const auto named = [&](const char* end) { return examples::with_ending(a.out, end); };
   examples::require_writable({named(".json"), named(".svg"), named(".png")}, inputs_of(a.model, a.subject));
   const subject what(a.subject);
+  const model_outline outline = outline_of(a.model);
+  const picture_size size = what.require_servable(outline, {a.time}, "--time");
+  const auto [row, column] = a.pixel;
+  const auto rows = size.height / outline.scale, columns = size.width / outline.scale;
+  if (row >= rows || column >= columns)
+    throw bad_option("--pixel " + std::to_string(row) + " " + std::to_string(column) +
+                     " lies outside the latent of " + std::to_string(rows) + " x " + std::to_string(columns));
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
-  m.path().at(a.time);
   const at::Tensor clean = what.latent(m);
-  const auto [row, column] = a.pixel;
-  if (row < 0 || column < 0 || row >= clean.size(2) || column >= clean.size(3))
-    throw bad_option("--pixel " + std::to_string(row) + " " + std::to_string(column) +
-                     " lies outside the latent of " + std::to_string(clean.size(2)) + " x " +
-                     std::to_string(clean.size(3)));
   const auto vectors = vectors_at(clean, a);
   pass_counts counts;
   const auto products = m.with_denoiser([&](const auto& denoiser) {
@@ -230,7 +231,8 @@ int run(const arguments& a) {
   files.write();
   std::cout << "at the pixel: |J v| " << number(products[0].at(a.pixel)) << ", |J^T v| "
             << number(products[1].at(a.pixel)) << "\ncosine of J v and J^T v: " << number(cosine) << '\n'
-            << counts.forward << " passes, " << counts.backward << " backward passes\nwrote "
+            << examples::counted(counts.forward, "pass", "passes") << ", "
+            << examples::counted(counts.backward, "backward pass", "backward passes") << "\nwrote "
             << named(".svg").string() << ' ' << named(".png").string() << ' ' << named(".json").string()
             << '\n';
   return 0;
@@ -273,6 +275,7 @@ int main(int argc, char** argv) {
   return examples::run_with(app, argc, argv, [&] {
     check_model_options(app, a.model);
     check_subject_options(app, a.subject);
+    require_felt(a.probe, a.model.unet.type, "--probe", "--dtype");
     return run(a);
   });
 }

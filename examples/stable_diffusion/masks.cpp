@@ -16,8 +16,8 @@ at::Tensor without_box(const std::array<std::int64_t, 4>& box, const picture_siz
   const auto [top, left, height, width] = box;
   if (top < 0 || left < 0 || height < 1 || width < 1 || height > s.height || width > s.width ||
       top > s.height - height || left > s.width - width)
-    throw bad_option("the box to fill in must lie within the picture of " + std::to_string(s.height) + " x " +
-                     std::to_string(s.width) + " pixels");
+    throw bad_option("--box: the box to fill in must lie within the picture of " + std::to_string(s.height) +
+                     " x " + std::to_string(s.width) + " pixels (height x width)");
   at::Tensor mask = at::ones({1, 1, s.height, s.width});
   mask.narrow(2, top, height).narrow(3, left, width).zero_();
   return mask;
@@ -46,8 +46,12 @@ known_part::known_part(const mask_arguments& a, const picture_size& original)
       throw bad_option(std::string(name) +
                        " says how a mask's picture is read, but there is none: leave it out, " +
                        "or pass --mask");
-  if (!known_.empty()) return;
+  if (!known_.empty()) {
+    where_ = "--known " + known_ + ": ";
+    return;
+  }
   if (a.has_box) {
+    where_ = "--box: ";
     mask_ = without_box(a.box, original);
     return;
   }
@@ -63,7 +67,7 @@ known_part::known_part(const mask_arguments& a, const picture_size& original)
     throw bad_option(where_ +
                      "the mask has transparent parts, which are what is filled in; --white-is-filled is "
                      "about its light, which then does not count: leave it out, or make the mask opaque");
-  if (read.from_opacity) examples::tell_mask_of_opacity(a.picture);
+  if (read.from_opacity) transparent_ = a.picture;
   if (a.white_is_filled) mask_ = 1.0 - mask_;
   hint_ = read.from_opacity ? "; in this mask, opaque is known and transparent is filled in"
           : a.white_is_filled
@@ -87,9 +91,16 @@ at::Tensor known_part::mask(fitting how, const std::optional<picture_size>& size
   }
   if (mask.max().item<double>() == 0.0)
     throw bad_option(where_ + "nothing is known: all of the picture is to be filled in" + hint_);
+  if (latent_mask(mask, multiple).max().item<double>() == 0.0)
+    throw bad_option(where_ + "nothing is known: no block of " + std::to_string(multiple) + " x " +
+                     std::to_string(multiple) + " pixels lies wholly in the known part");
   if (mask.min().item<double>() == 1.0)
     throw bad_option(where_ + "nothing is to be filled in: all of the picture is known" + hint_);
   return mask;
+}
+
+void known_part::tell() const {
+  if (!transparent_.empty()) examples::tell_mask_of_opacity(transparent_);
 }
 
 at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fitting how,

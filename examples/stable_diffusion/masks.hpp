@@ -26,22 +26,26 @@ struct mask_arguments {
 /// Which pixels of a picture are known, in the one way that was chosen.
 class known_part {
 public:
-  /// Reads the mask's picture, if that is the way. What is transparent in it is said on standard error to be
-  /// filled in. \param original height and width of the picture, before it is fitted
-  /// \throws pushforward::bad_file
-  /// \throws pushforward::bad_option for none or several of the ways, options that belong to another of them,
-  /// a box that does not lie within the picture, and a mask picture of another size than the picture
+  /// Reads the mask's picture, if that is the way. \param original height and width of the picture, before it
+  /// is fitted \throws pushforward::bad_file \throws pushforward::bad_option for none or several of the ways,
+  /// options that belong to another of them, a box that does not lie within the picture, and a mask picture
+  /// of another size than the picture
   known_part(const mask_arguments& a, const picture_size& original);
 
   /// The mask, brought to a size as the picture is: a pixel is known where all that it was made of is, and
   /// not at all where something that is to be filled in has a share in it. \throws pushforward::bad_option
-  /// where nothing is known then, or nothing is to be filled in
+  /// where no block of multiple x multiple pixels, a latent element, is known then, or nothing is to be
+  /// filled in
   at::Tensor mask(fitting how, const std::optional<picture_size>& size, std::int64_t multiple) const;
+
+  /// A line on standard error where a mask's opacity is what counts.
+  void tell() const;
 
 private:
   std::string known_; ///< a half, which is taken of the fitted picture
   picture_size original_;
-  at::Tensor mask_; ///< else
+  at::Tensor mask_;                   ///< else
+  std::filesystem::path transparent_; ///< the mask, where its opacity is what counts
   std::string where_, hint_;
 };
 

@@ -1,8 +1,10 @@
 #include "model.hpp"
 
 #include "free_memory.hpp"
+#include "pictures.hpp"
 
 #include <common/command_line.hpp>
+#include <common/console.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
@@ -46,7 +48,9 @@ const std::map<std::string, c10::ScalarType>& types() {
 int cuda_devices() { return at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; }
 
 std::string device_list() {
-  std::string list = "cpu (" + std::to_string(at::get_num_threads()) + " threads)\n";
+  std::string list =
+      "cpu (" + examples::counted(static_cast<std::uint64_t>(at::get_num_threads()), "thread", "threads") +
+      ")\n";
   for (int i = 0; i < cuda_devices(); ++i) list += "cuda:" + std::to_string(i) + "\n";
   if (!at::hasCUDA())
     list += "no CUDA device: this build has no CUDA in its libtorch (see README, \"On a GPU\")\n";
@@ -93,10 +97,14 @@ pushforward::libtorch::differentiable_decoder maps_of(const auto& network, const
       pushforward::libtorch::decoder_options{where.type, where.device});
 }
 
-autoencoder kl(const models::autoencoder_kl_config& config, const models::weights& w) {
-  if (w.where().type == at::kHalf && config.force_upcast)
+void require_no_overflow(const models::autoencoder_kl_config& config, c10::ScalarType type) {
+  if (type == at::kHalf && config.force_upcast)
     throw bad_option(
         "the autoencoder overflows in float16 (force_upcast): leave --vae-dtype at float32 or bfloat16");
+}
+
+autoencoder kl(const models::autoencoder_kl_config& config, const models::weights& w) {
+  require_no_overflow(config, w.where().type);
   return {maps_of(models::autoencoder_kl(config, w), w.where()), config.scale(), config.latent_channels};
 }
 
@@ -104,41 +112,73 @@ autoencoder tiny(const models::autoencoder_tiny& network, const models::placemen
   return {maps_of(network, where), network.factor(), network.config().latent_channels};
 }
 
+/// Its weights, which Ctrl-C keeps from being loaded to their end.
+models::weights stoppable_weights(const models::checkpoint_part& part, const models::placement& where) {
+  return models::weights_of(part, where).watched(examples::stop_if_interrupted);
+}
+
+models::autoencoder_tiny_config tiny_config_of(const models::checkpoint_part& part) {
+  return part.config ? models::autoencoder_tiny_config::read(*part.config)
+                     : models::autoencoder_tiny_config{};
+}
+
 autoencoder autoencoder_of(const models::checkpoint_part& part, const models::placement& where) {
   require_room(part, where, "the autoencoder");
-  const auto weights = models::weights_of(part, where);
+  const auto weights = stoppable_weights(part, where);
   if (part.class_name != "AutoencoderTiny") return kl(models::autoencoder_kl_config_of(part), weights);
-  const auto config =
-      part.config ? models::autoencoder_tiny_config::read(*part.config) : models::autoencoder_tiny_config{};
-  return tiny({config, weights}, where);
+  return tiny({tiny_config_of(part), weights}, where);
+}
+
+/// Scale and channels of the autoencoder that a run takes.
+std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a, const models::checkpoint& c) {
+  if (!a.vae.empty() && pushforward::safetensors::is_there(a.vae / "encoder.safetensors")) {
+    const auto small = read_autoencoder(a.vae, {"cpu"}); // some megabytes, whose names and shapes say it
+    return {small.scale, small.channels};
+  }
+  const auto part = a.vae.empty() ? c.vae : models::open_autoencoder(a.vae);
+  if (part.class_name == "AutoencoderTiny") {
+    const auto config = tiny_config_of(part);
+    return {std::int64_t{1} << (config.num_encoder_blocks.size() - 1), config.latent_channels};
+  }
+  const auto config = models::autoencoder_kl_config_of(part);
+  require_no_overflow(config, a.vae_placement.type);
+  return {config.scale(), config.latent_channels};
 }
 
 models::clip_text text_encoder_of(const models::checkpoint& c, const models::placement& where) {
   require_room(c.text_encoder, where, "the text encoder");
-  return {models::clip_text_config_of(c.text_encoder), models::weights_of(c.text_encoder, where)};
+  return {models::clip_text_config_of(c.text_encoder), stoppable_weights(c.text_encoder, where)};
 }
 
 models::unet unet_of(const models::checkpoint& c, const models::placement& where) {
   require_room(c.unet, where, "the UNet");
-  return {models::unet_config_of(c.unet), models::weights_of(c.unet, where)};
+  return {models::unet_config_of(c.unet), stoppable_weights(c.unet, where)};
 }
 
-/// A single file holds no tokenizer. Those of 1.x and 2.x differ in what they pad with, on which the networks
-/// were trained: the end token, or "!", whose id is 0.
-models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arguments& a) {
-  if (c.tokenizer) return models::clip_tokenizer(*c.tokenizer);
-  const bool second = c.cross_attention_dim == 1024;
-  const std::string needed = std::string("the tokenizer folder of a Stable Diffusion ") +
-                             (second ? "2.x checkpoint, whose tokenizer_config.json and "
-                                       "special_tokens_map.json say that it pads with \"!\""
-                                     : "1.x checkpoint, which pads with the end token");
-  if (a.tokenizer.empty())
+/// Which tokenizer the networks were trained with. Those of 1.x and 2.x differ in what they pad with: the end
+/// token, or "!", whose id is 0.
+std::string needed_tokenizer(const models::checkpoint& c) {
+  return std::string("the tokenizer folder of a Stable Diffusion ") +
+         (c.cross_attention_dim == 1024 ? "2.x checkpoint, whose tokenizer_config.json and "
+                                          "special_tokens_map.json say that it pads with \"!\""
+                                        : "1.x checkpoint, which pads with the end token");
+}
+
+/// A single file holds no tokenizer.
+void require_tokenizer(const models::checkpoint& c, const model_arguments& a) {
+  if (!c.tokenizer && a.tokenizer.empty())
     throw bad_option(a.checkpoint.string() + ": a single file holds no tokenizer; pass --tokenizer with " +
-                     needed);
+                     needed_tokenizer(c));
+}
+
+models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arguments& a) {
+  require_tokenizer(c, a);
+  if (c.tokenizer) return models::clip_tokenizer(*c.tokenizer);
   models::clip_tokenizer tokenizer(a.tokenizer);
-  if (c.layout == models::checkpoint_layout::ldm && tokenizer.pad() != (second ? 0 : tokenizer.end()))
+  const auto pad = c.cross_attention_dim == 1024 ? 0 : tokenizer.end();
+  if (c.layout == models::checkpoint_layout::ldm && tokenizer.pad() != pad)
     throw bad_option(a.tokenizer.string() + ": pads with another token than " + a.checkpoint.string() +
-                     " was trained with; pass " + needed);
+                     " was trained with; pass " + needed_tokenizer(c));
   return tokenizer;
 }
 
@@ -150,9 +190,9 @@ double guidance_scale(const model_arguments& a) {
 /// The ids of a text, with a word on standard error where it is too long.
 at::Tensor ids_of(const models::clip_tokenizer& tokenizer, const std::string& text) {
   const auto tokens = static_cast<std::int64_t>(tokenizer.encode(text).size());
-  if (tokens > tokenizer.length() - 2)
-    std::cerr << "the prompt has " << tokens << " tokens: the last " << tokens - tokenizer.length() + 2
-              << " are cut off\n";
+  if (const auto cut = tokens - tokenizer.length() + 2; cut > 0)
+    std::cerr << "the prompt has " << tokens << " tokens: the last "
+              << (cut == 1 ? "is" : std::to_string(cut) + " are") << " cut off\n";
   return tokenizer(std::vector<std::string>{text});
 }
 
@@ -209,7 +249,8 @@ void add_model_options(CLI::App& app, model_arguments& a) {
          "--prediction",
          [&a](const std::string& word) {
            if (word != "epsilon" && word != "v" && word != "sample")
-             throw CLI::ValidationError("--prediction", word + " is not one of epsilon, sample, v");
+             throw CLI::ValidationError("--prediction",
+                                        examples::shown(word) + " is not one of epsilon, sample, v");
            a.prediction = word == "epsilon"  ? pushforward::prediction_type::epsilon
                           : word == "sample" ? pushforward::prediction_type::sample
                                              : pushforward::prediction_type::v;
@@ -243,10 +284,10 @@ void add_model_options(CLI::App& app, model_arguments& a) {
       "notebooks",
       group);
   const std::string prompt = "Prompt";
-  app.add_option("--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
-  app.add_option("--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
+  examples::add_text(app, "--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
+  examples::add_text(app, "--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
       ->group(prompt);
-  examples::add_number(app, "--guidance", a.guidance, examples::any_number,
+  examples::add_number(app, "--guidance", a.guidance, examples::numbers{.least = -1000.0, .most = 1000.0},
                        "classifier-free guidance; see --guidance-convention")
       ->group(prompt);
   using pushforward::guidance_convention;
@@ -260,10 +301,41 @@ void check_model_options(const CLI::App& app, const model_arguments& a) {
   if (!examples::given(app, "--guidance"))
     examples::refuse_given(app, {"--guidance-convention"},
                            "without --guidance, which it explains: pass both");
-  if (guidance_scale(a) == 1.0)
+  if (!is_guided(a))
     examples::refuse_given(app, {"--negative-prompt"}, "without guidance: pass --guidance, too");
   if (std::error_code none; fs::is_regular_file(a.checkpoint, none))
     examples::refuse_given(app, {"--variant"}, "on a single file, which has no variants: leave it out");
+}
+
+bool is_guided(const model_arguments& a) { return guidance_scale(a) != 1.0; }
+
+double resolution_of(c10::ScalarType type) {
+  return type == at::kHalf ? 0x1p-10 : type == at::kBFloat16 ? 0x1p-7 : 0x1p-23;
+}
+
+void require_felt(double probe, c10::ScalarType type, const std::string& option,
+                  const std::string& type_option) {
+  // half the distance of two neighbours is rounded away
+  if (const double least = resolution_of(type) / 2.0; probe != 0.0 && probe < least)
+    throw bad_option(option + " " + pushforward::detail::text_of(probe) + " rounds to nothing in " +
+                     to_string(type) + " (" + type_option + "): it must be at least " +
+                     pushforward::detail::text_of(least) + " there");
+}
+
+model_outline outline_of(const model_arguments& a) {
+  for (const auto& [option, path] : {std::pair("--model", a.checkpoint), {"--vae", a.vae}})
+    if (is_picture(path))
+      throw bad_file(std::string(option) + ": " + path.string() +
+                     " is a picture, and no checkpoint: give a folder as diffusers writes it, or a "
+                     ".safetensors file");
+  for (const auto& [option, part] :
+       {std::pair("--device", a.unet), {"--vae-device", a.vae_placement}, {"--text-device", a.text}})
+    examples::as_option(option, [&, &where = part] { return placement_of(where, a.unet.device); });
+  const auto c =
+      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
+  require_tokenizer(c, a);
+  const auto [scale, channels] = latents_of(a, c);
+  return {c.path, scale, channels};
 }
 
 autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
@@ -284,7 +356,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   const auto tokenizer = tokenizer_of(c, a);
   const auto where = placement_of(a.unet, a.unet.device);
   const double scale = guidance_scale(a);
-  const bool guides = scale != 1.0;
+  const bool guides = is_guided(a);
   if (!guides && !a.negative_prompt.empty())
     throw bad_option("a negative prompt says nothing without guidance: pass --guidance, too");
 

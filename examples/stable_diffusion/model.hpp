@@ -60,6 +60,28 @@ void add_model_options(CLI::App& app, model_arguments& a);
 /// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
 void check_model_options(const CLI::App& app, const model_arguments& a);
 
+/// Whether the guidance that was chosen takes two passes.
+bool is_guided(const model_arguments& a);
+
+/// Refuses a probe that moves no value of size 1 in the type that the network computes in; 0 is automatic.
+/// \param option that gives the probe \param type_option that gives the type
+/// \throws pushforward::bad_option
+void require_felt(double probe, c10::ScalarType type, const std::string& option,
+                  const std::string& type_option);
+/// The relative distance of neighbouring numbers of a type.
+double resolution_of(c10::ScalarType type);
+
+/// What a checkpoint's configurations say, so that what does not fit is refused before networks are loaded.
+struct model_outline {
+  pushforward::variance_preserving path;
+  std::int64_t scale;    ///< pixels of a side to one of the latent's
+  std::int64_t channels; ///< of the latent
+};
+
+/// Looks at devices, types and the tokenizer's place, too, as far as they can be told.
+/// \throws pushforward::bad_file, pushforward::bad_option as loading does
+model_outline outline_of(const model_arguments& a);
+
 /// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
 c10::Device device_named(const std::string& name);
 /// "float32", "bfloat16" or "float16".

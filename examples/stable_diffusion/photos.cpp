@@ -5,6 +5,7 @@
 #include "model.hpp"
 #include "pictures.hpp"
 #include "room.hpp"
+#include "run.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
@@ -320,17 +321,17 @@ int main(int argc, char** argv) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"superres_x4", "superres_x8", "half"}));
-  using examples::positive;
+  using examples::rates;
   examples::add_number(app, "--size", a.size, examples::whole_numbers{64, 8192},
                        "side in pixels, a multiple of 64")
       ->check([](const std::string& text) {
         return std::stol(text) % 64 == 0 ? std::string() : "must be a multiple of 64, not " + text;
       });
   examples::add_number(app, "--K", a.iterations, examples::whole_numbers{1, 100'000}, "iterations");
-  examples::add_number(app, "--lr", a.rate.first, positive,
+  examples::add_number(app, "--lr", a.rate.first, rates,
                        "largest change of a latent element in the first iteration");
-  examples::add_number(app, "--lr-last", a.rate.last, positive, "in the last one; linear in between");
-  examples::add_number(app, "--probe", a.probe, positive, "of the encoder's difference");
+  examples::add_number(app, "--lr-last", a.rate.last, rates, "in the last one; linear in between");
+  examples::add_number(app, "--probe", a.probe, image_probes, "of the encoder's difference");
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
   return examples::run_with(app, argc, argv, [&] {
     if (a.iterations == 1 && a.rate.last != a.rate.first)

@@ -14,6 +14,7 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <system_error>
 
 namespace stable_diffusion {
 
@@ -47,18 +48,36 @@ at::Tensor resized(const at::Tensor& image, const picture_size& whole, const pic
       .clamp(-1.0, 1.0);
 }
 
-} // namespace
+enum class picture_kind { none, jpeg, png };
 
-picture read_picture(const std::filesystem::path& path, std::size_t channels) {
-  const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
+picture_kind kind_of(const std::filesystem::path& path) {
   std::array<unsigned char, 4> start{};
   std::ifstream in(path, std::ios::binary);
   in.read(reinterpret_cast<char*>(start.data()), start.size());
+  if (start[0] == 0xFF && start[1] == 0xD8) return picture_kind::jpeg;
+  const bool png = start == std::array<unsigned char, 4>{0x89, 'P', 'N', 'G'};
+  return png ? picture_kind::png : picture_kind::none;
+}
+
+} // namespace
+
+bool is_picture(const std::filesystem::path& path) {
+  std::error_code fault; // a FIFO would wait for its writer
+  return std::filesystem::is_regular_file(path, fault) && kind_of(path) != picture_kind::none;
+}
+
+picture read_picture(const std::filesystem::path& path, std::size_t channels) {
+  const pushforward::safetensors::regular_file opened(path); // refuses what cannot be read
   const examples::picture_limits limits{pixels(largest_side), free_memory()};
-  if (start[0] == 0xFF && start[1] == 0xD8) return read_jpeg(path, channels, limits);
-  if (start == std::array<unsigned char, 4>{0x89, 'P', 'N', 'G'})
+  switch (kind_of(path)) {
+  case picture_kind::jpeg:
+    return read_jpeg(path, channels, limits);
+  case picture_kind::png:
     return examples::read_png(path, channels, limits);
-  throw bad_file(path.string() + ": is neither a JPEG nor a PNG");
+  case picture_kind::none:
+    break;
+  }
+  throw bad_file(path.string() + (opened.size() == 0 ? ": is empty" : ": is neither a JPEG nor a PNG"));
 }
 
 at::Tensor image_of(const picture& p) {
@@ -124,7 +143,7 @@ at::Tensor fitted(const at::Tensor& image, fitting how, const std::optional<pict
 }
 
 picture_mask read_mask(const std::filesystem::path& path, bool soft) {
-  const auto mask = examples::mask_of(read_picture(path, 2));
+  const auto mask = examples::mask_of(read_picture(path, 2), soft);
   const at::Tensor shades = image_of(mask.shades);
   return {soft ? (shades + 1.0) / 2.0 : shades.ge(0.0).to(at::kFloat), mask.from_opacity};
 }

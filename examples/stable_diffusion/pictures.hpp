@@ -23,6 +23,9 @@ inline constexpr std::int64_t largest_side = 8192;
 /// of another format, or too large
 examples::picture read_picture(const std::filesystem::path& path, std::size_t channels = 3);
 
+/// Whether a file begins as a JPEG or a PNG does.
+bool is_picture(const std::filesystem::path& path);
+
 /// [1, C, H, W] with 0..255 as -1..1, and the nearest shade back; values beyond take the ends.
 at::Tensor image_of(const examples::picture& p);
 examples::picture picture_of(const at::Tensor& image);

@@ -12,15 +12,18 @@
 #include <common/usage.hpp>
 
 #include <pushforward/constraints/decoded.hpp>
+#include <pushforward/error.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/libtorch/safetensors.hpp>
 #include <pushforward/samplers/ddim.hpp>
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <system_error>
 
 namespace stable_diffusion {
 
@@ -102,13 +105,27 @@ at::Tensor start_of(const latent_model& m, const task& t, const run_arguments& a
   return standard_normal(t.like, {a.seed, 0, 0});
 }
 
-void refuse_large_jacobian(const task& t, const run_arguments& a) {
-  const auto n = t.like[0].numel();
+void refuse_large_jacobian(std::int64_t n, const run_arguments& a) {
   if (a.update.policy == examples::policy_kind::exact_newton && n > 4096)
-    throw bad_option("exact_newton needs the dense Jacobian, of " + std::to_string(n) + " x " +
+    throw bad_option("--policy exact_newton needs the dense Jacobian, of " + std::to_string(n) + " x " +
                      std::to_string(n) +
                      " numbers and as many passes, in every inner iteration: it is "
                      "for latents of up to 4096 numbers");
+}
+
+/// Says which files of other runs under the same name are there beside those of this one, which are not to be
+/// taken for its results.
+void tell_older_files(const run_arguments& a, const std::vector<fs::path>& written) {
+  std::vector<fs::path> others;
+  for (const char* ending : {".png", "-frames.png", ".safetensors"})
+    others.push_back(examples::with_ending(a.out, ending));
+  for (std::size_t i = 0; i < 1000; ++i) others.push_back(picture_name(a, i, 2));
+  std::string list;
+  std::error_code none;
+  for (const auto& path : others)
+    if (std::find(written.begin(), written.end(), path) == written.end() && fs::exists(path, none))
+      list += ' ' + path.string();
+  if (!list.empty()) std::cout << "not of this run, but there:" << list << '\n';
 }
 
 } // namespace
@@ -131,12 +148,31 @@ void require_files(const run_arguments& a, const model_arguments& m,
   if (!a.latents.empty()) safetensors::file{a.latents};
 }
 
+void require_start(const fs::path& file, const std::vector<std::int64_t>& shape) {
+  if (file.empty()) return;
+  const auto stored = safetensors::file(file).at("start").shape;
+  if (stored != shape)
+    throw bad_option(file.string() + ": `start` is " + c10::str(at::IntArrayRef(stored)) +
+                     ", but this run's latents are " + c10::str(at::IntArrayRef(shape)));
+}
+
 at::Tensor read_start(const fs::path& file, const at::Tensor& like) {
-  const at::Tensor x = libtorch::read_tensor(safetensors::file(file), "start");
-  if (x.sizes() != like.sizes())
-    throw bad_option(file.string() + ": `start` is " + c10::str(x.sizes()) + ", but this run's latents are " +
-                     c10::str(like.sizes()));
-  return x.to(like.options());
+  require_start(file, like.sizes().vec());
+  return libtorch::read_tensor(safetensors::file(file), "start").to(like.options());
+}
+
+void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,
+                      const picture_size& size) {
+  sampler_of(o.path, a);
+  const auto height = size.height / o.scale, width = size.width / o.scale;
+  require_start(a.latents, {a.batch, o.channels, height, width});
+  refuse_large_jacobian(o.channels * height * width, a);
+  if (a.update.policy == examples::policy_kind::forward_mode_newton && is_guided(m))
+    throw bad_option("--policy forward_mode_newton does not work under guidance: take inexact_newton, or "
+                     "leave --guidance out");
+  if (examples::takes_differences(a.update.policy) ||
+      (a.update.policy != examples::policy_kind::none && a.update.step_size == examples::step_kind::spectral))
+    require_felt(a.update.probe, m.unet.type, "--probe", "--dtype");
 }
 
 void run_arguments::set_rates(const CLI::App& app, double first, double last) {
@@ -186,9 +222,12 @@ void check_run_options(const CLI::App& app, const run_arguments& a) {
                            "with --latents and steps without noise, as nothing is drawn: leave it out");
 }
 
-path_sampler sampler_of(const latent_model& m, const run_arguments& a) {
-  return ddim(m.path(),
-              {a.steps, a.eta.value_or(0.0), a.eta ? ddim_noise::eta : ddim_noise::one_step_beta, a.start});
+path_sampler sampler_of(const variance_preserving& path, const run_arguments& a,
+                        const std::string& steps_option) {
+  return examples::as_option(a.start < 1.0 ? steps_option + ", --start" : steps_option, [&] {
+    return ddim(path,
+                {a.steps, a.eta.value_or(0.0), a.eta ? ddim_noise::eta : ddim_noise::one_step_beta, a.start});
+  });
 }
 
 void pullback_arguments::describe(json& settings) const {
@@ -204,12 +243,13 @@ void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::strin
       "difference" +
           note,
       group);
-  examples::add_number(app, "--encoder-probe", a.probe, examples::positive,
-                       "of the encoder's difference, of a range of 2")
+  examples::add_number(app, "--encoder-probe", a.probe, image_probes,
+                       "of the encoder's difference, of a range of 2; unless given, more for half types")
       ->group(group);
 }
 
-void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy) {
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy,
+                     c10::ScalarType type) {
   if (policy == examples::policy_kind::none)
     examples::refuse_given(
         app, {"--pullback", "--encoder-probe"},
@@ -224,6 +264,10 @@ void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::polic
   if (a.kind == pullback_kind::decoder)
     examples::refuse_given(app, {"--encoder-probe"},
                            "with the decoder's pullback: leave it out, or pass --pullback encoder");
+  else if (examples::given(app, "--encoder-probe"))
+    require_felt(a.probe, type, "--encoder-probe", "--vae-dtype");
+  else
+    a.probe = automatic_probe(resolution_of(type));
 }
 
 latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a) {
@@ -235,8 +279,8 @@ latent_constraint pulled_back(const image_constraint& c, const latent_model& m, 
 }
 
 steered steer(const latent_model& m, const task& t, const run_arguments& a) {
-  refuse_large_jacobian(t, a);
-  const auto sampler = sampler_of(m, a);
+  refuse_large_jacobian(t.like[0].numel(), a);
+  const auto sampler = sampler_of(m.path(), a);
   const at::Tensor x = start_of(m, t, a, sampler.time(0));
   steered s{{}, x, {}, {}, {}};
   double spent_on_frames = 0.0;
@@ -340,10 +384,12 @@ int write_results(const latent_model& m, const task& t, const run_arguments& a, 
 
   for (const auto& [name, value] : rows_of(f.results)) std::cout << name << ": " << value << '\n';
   const auto& p = s.run.passes;
-  std::cout << p.forward << " passes, " << p.backward + p.decoder_backward << " backward passes, "
+  std::cout << examples::counted(p.forward, "pass", "passes") << ", "
+            << examples::counted(p.backward + p.decoder_backward, "backward pass", "backward passes") << ", "
             << number(s.seconds) << " s\nwrote";
   for (const auto& path : files.paths()) std::cout << ' ' << path.string();
   std::cout << '\n';
+  tell_older_files(a, files.paths());
   if (completed) return 0;
   std::cout << stopped << "; what was written is the estimate that stood then\n";
   return examples::interrupted_status;

@@ -4,7 +4,9 @@
 
 #include "inputs.hpp"
 #include "model.hpp"
+#include "pictures.hpp"
 
+#include <common/command_line.hpp>
 #include <common/report.hpp>
 #include <common/updates.hpp>
 
@@ -70,14 +72,26 @@ void require_files(const run_arguments& a, const model_arguments& m,
 /// \throws pushforward::bad_file, pushforward::bad_option
 at::Tensor read_start(const std::filesystem::path& file, const at::Tensor& like);
 
-/// DDIM on the model's path, with the noise that was chosen.
-pushforward::path_sampler sampler_of(const latent_model& m, const run_arguments& a);
+/// DDIM on a path, with the noise that was chosen. \throws pushforward::bad_option, with the option's name,
+/// for more steps than the path has times \param steps_option that gives the steps
+pushforward::path_sampler sampler_of(const pushforward::variance_preserving& path, const run_arguments& a,
+                                     const std::string& steps_option = "--steps");
+
+/// For the start of a program, before networks are loaded: refuses a run that the model cannot serve, of
+/// latents for `size` pixels. \throws pushforward::bad_file, pushforward::bad_option
+void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,
+                      const picture_size& size);
+/// Of it what --latents names. \param shape of the latents that start the run
+void require_start(const std::filesystem::path& file, const std::vector<std::int64_t>& shape);
 
 /// A constraint on clean latents whose kind is chosen at run time.
 using latent_constraint =
     std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&, pushforward::pass_counts&)>;
 /// The same on images.
 using image_constraint = std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&)>;
+
+/// Probes of the encoder's difference, in units of an image of a range of 2.
+inline constexpr examples::numbers image_probes{.least = examples::probes.least, .most = 2.0};
 
 /// How a pixel error becomes a latent error.
 enum class pullback_kind { decoder, encoder };
@@ -94,9 +108,11 @@ struct pullback_arguments {
 void add_pullback_options(CLI::App& app, pullback_arguments& a, const std::string& group,
                           const std::string& note = "");
 
-/// Under the policy vae_newton the encoder's. Refuses those of the options that were given and would do
-/// nothing. \throws pushforward::bad_option
-void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy);
+/// Under the policy vae_newton the encoder's; a probe that was not given is wider for half types. Refuses
+/// those of the options that were given and would do nothing, and a probe that is not felt in the
+/// autoencoder's type. \throws pushforward::bad_option
+void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::policy_kind policy,
+                     c10::ScalarType type);
 
 /// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
 /// device. Refers to the model. \throws pushforward::bad_option for a bad probe

@@ -38,9 +38,9 @@ int run(const arguments& a) {
   examples::require_fonts();
   examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
+  what.require_servable(outline_of(a.model), a.times, "--times");
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
-  for (const double t : a.times) m.path().at(t);
   const at::Tensor clean = what.latent(m);
   const auto all = m.with_denoiser([&](const auto& denoiser) {
     pass_counts counts;
@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   return examples::run_with(app, argc, argv, [&] {
     check_model_options(app, a.model);
     check_subject_options(app, a.subject, a.from == start_kind::noise);
+    require_felt(a.probe, a.model.unet.type, "--probe", "--dtype");
     return run(a);
   });
 }

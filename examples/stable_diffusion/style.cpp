@@ -42,6 +42,8 @@ int style(const arguments& a) {
   if (!a.content.empty()) content = fitted(image_of(read_picture(a.content)), a.how, a.size, 1);
   if (a.content.empty() && a.run.start < 1.0 && a.run.latents.empty())
     throw bad_option("a start below 1 is from a picture: pass it as --content");
+  const model_outline outline = outline_of(a.model);
+  require_servable(outline, a.model, a.run, fitted_size(a.size, a.size, outline.scale));
   require_room(a.model,
                {a.size, a.run.batch, a.pullback.kind == pullback_kind::decoder,
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},
@@ -128,7 +130,7 @@ int main(int argc, char** argv) {
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    choose_pullback(app, a.pullback, a.run.update.policy);
+    choose_pullback(app, a.pullback, a.run.update.policy, a.model.vae_placement.type);
     a.run.set_rates(app, 0.5, 0.1);
     check_model_options(app, a.model);
     check_run_options(app, a.run);

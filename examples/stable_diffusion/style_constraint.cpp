@@ -1,5 +1,7 @@
 #include "style_constraint.hpp"
 
+#include <common/console.hpp>
+
 #include <pushforward/constraints/separable.hpp>
 #include <pushforward/error.hpp>
 #include <pushforward/safetensors/regular_file.hpp>
@@ -30,7 +32,8 @@ models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device d
         folder.string() +
         ": is no folder of a CLIP vision encoder as transformers writes it; it needs config.json and "
         "model.safetensors (pickled weights, pytorch_model.bin, are not read)");
-  return {models::clip_vision_config::read(config), {{weights}, {at::kFloat, device}}};
+  const models::weights stored({weights}, {at::kFloat, device});
+  return {models::clip_vision_config::read(config), stored.watched(examples::stop_if_interrupted)};
 }
 
 style_constraint::style_constraint(models::clip_vision encoder, std::int64_t block, const at::Tensor& picture)

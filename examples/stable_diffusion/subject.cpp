@@ -1,7 +1,6 @@
 #include "subject.hpp"
 
 #include "room.hpp"
-#include "run.hpp"
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
@@ -53,6 +52,17 @@ subject::subject(const subject_arguments& a)
   size_ = fitted_size({image_.size(2), image_.size(3)}, a.picture.asked_size(), 1);
 }
 
+picture_size subject::require_servable(const model_outline& o, const std::vector<double>& times,
+                                       const std::string& option) const {
+  const picture_size own = image_.defined() ? picture_size{image_.size(2), image_.size(3)} : size_;
+  const picture_size size =
+      fitted_size(own, image_.defined() ? a_.picture.asked_size() : std::optional(size_), o.scale);
+  for (const double t : times) examples::as_option(option, [&] { return o.path.at(t); });
+  if (!image_.defined()) sampler_of(o.path, own_sample(), "--sample-steps");
+  require_start(a_.latents, {1, o.channels, size.height / o.scale, size.width / o.scale});
+  return size;
+}
+
 void subject::require_room(const model_arguments& m) const {
   stable_diffusion::require_room(m, {size_}, "ask for fewer pixels with --width and --height");
 }
@@ -60,19 +70,23 @@ void subject::require_room(const model_arguments& m) const {
 at::Tensor subject::latent(const latent_model& m) const {
   if (image_.defined()) return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.scale()));
   const at::Tensor x = noise(m.latents(1, size_.height, size_.width));
-  run_arguments r;
-  r.steps = a_.steps;
-  r.eta = 0.0;
   examples::progress_bar bar("sample");
   const auto observe = [&](const progress<at::Tensor>& p) {
     if (examples::interrupted()) throw examples::stopped_early{};
     bar.show(examples::share_done(p), 1.0);
   };
   return m.with_denoiser([&](const auto& denoiser) {
-    return sample(x, model(denoiser, m.path()), sampler_of(m, r), latent_constraint{}, update{none{}}, {},
-                  observe)
+    return sample(x, model(denoiser, m.path()), sampler_of(m.path(), own_sample()), latent_constraint{},
+                  update{none{}}, {}, observe)
         .x;
   });
+}
+
+run_arguments subject::own_sample() const {
+  run_arguments r;
+  r.steps = a_.steps;
+  r.eta = 0.0;
+  return r;
 }
 
 at::Tensor subject::noise(const at::Tensor& like) const {

@@ -5,6 +5,7 @@
 #include "inputs.hpp"
 #include "model.hpp"
 #include "picture_arguments.hpp"
+#include "run.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -43,6 +44,11 @@ public:
   /// Reads the picture, if there is one. \throws pushforward::bad_file, pushforward::bad_option
   explicit subject(const subject_arguments& a);
 
+  /// Before networks are loaded: the size that it is looked at in. \throws pushforward::bad_file,
+  /// pushforward::bad_option where the model takes no such size, its path lacks a time or has fewer steps,
+  /// and for noise of another shape \param times at which it is looked at \param option that gives them
+  picture_size require_servable(const model_outline& o, const std::vector<double>& times,
+                                const std::string& option) const;
   /// \throws pushforward::bad_option where its size takes more than the memory that is free
   void require_room(const model_arguments& m) const;
 
@@ -57,6 +63,7 @@ public:
 
 private:
   at::Tensor noise(const at::Tensor& like) const;
+  run_arguments own_sample() const; ///< how a sample of the model's own is drawn
 
   subject_arguments a_;
   at::Tensor image_; // before it is brought to the model's scale

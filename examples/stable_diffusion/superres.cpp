@@ -43,25 +43,23 @@ template <class F> json each(const at::Tensor& images, const F& f) {
 int superres(const arguments& a) {
   require_files(a.run, a.model, {{"the picture", a.picture.picture}});
   const at::Tensor given = image_of(read_picture(a.picture.picture));
-  const auto brought_to = [&](std::int64_t multiple) {
-    return fitted(given, a.picture.how, a.picture.asked_size(), multiple);
-  };
-  const picture_size brought = fitted_size({given.size(2), given.size(3)}, a.picture.asked_size(), 1);
-  const std::int64_t larger = a.shrink_first ? 1 : a.factor;
+  const model_outline outline = outline_of(a.model);
+  const auto side = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  // sides of the result are multiples of both the autoencoder's scale and the factor
+  const std::int64_t common = std::lcm(outline.scale, a.factor), larger = a.shrink_first ? 1 : a.factor;
+  const picture_size brought =
+      fitted_size({given.size(2), given.size(3)}, a.picture.asked_size(), common / larger);
+  const std::int64_t height = brought.height * larger, width = brought.width * larger;
+  require_servable(outline, a.model, a.run, {height, width});
   require_room(a.model,
-               {{brought.height * larger, brought.width * larger},
+               {{height, width},
                 a.run.batch,
                 a.pullback.kind == pullback_kind::decoder,
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},
                "ask for fewer pixels with --width, --height and --factor, for a smaller --batch, or for "
                "--pullback encoder");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
-  const auto side = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  // sides of the result are multiples of both the autoencoder's scale and the factor
-  const std::int64_t common = std::lcm(m.scale(), a.factor);
-  const at::Tensor input = brought_to(a.shrink_first ? common : common / a.factor);
-  const std::int64_t height = a.shrink_first ? input.size(2) : input.size(2) * a.factor;
-  const std::int64_t width = a.shrink_first ? input.size(3) : input.size(3) * a.factor;
+  const at::Tensor input = fitted(given, a.picture.how, a.picture.asked_size(), common / larger);
 
   task t{"superres",
          "Super-resolution x" + std::to_string(a.factor),
@@ -138,14 +136,14 @@ int main(int argc, char** argv) {
   app.add_flag("--averaging", a.averaging,
                "small pixels are means of blocks, not an antialiased cubic resize")
       ->group(group);
-  examples::add_number(app, "--noise-level", a.noise_level, examples::not_negative,
+  examples::add_number(app, "--noise-level", a.noise_level, examples::numbers{.least = 0.0, .most = 100.0},
                        "standard deviation of the noise of the picture, of a range of 2")
       ->group(group);
   add_pullback_options(app, a.pullback, group, " (with a rate of 0.5 unless --lr says else)");
   add_model_options(app, a.model);
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
-    choose_pullback(app, a.pullback, a.run.update.policy);
+    choose_pullback(app, a.pullback, a.run.update.policy, a.model.vae_placement.type);
     const double rate = a.pullback.kind == pullback_kind::encoder ? 0.5 : 0.1;
     a.run.set_rates(app, rate, rate);
     check_model_options(app, a.model);

@@ -63,6 +63,9 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
   fs::create_directory(folder / "empty");
   mnist::write_png(folder / "white.png", mnist::picture(32, 32, 1, 255));
   mnist::write_png(folder / "black.png", mnist::picture(32, 32, 1, 0));
+  write_bytes(folder / "nothing.png", "");
+  write_bytes(folder / "clear.png",
+              png_of({32, 32, PNG_COLOR_TYPE_GRAY_ALPHA, 8, std::vector<std::uint16_t>(2 * 32 * 32, 0)}));
   const std::string out = (folder / "result").string();
   struct mistake {
     std::string program;
@@ -75,7 +78,15 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"inpaint", {"--policy", "newton"}, "newton"},
       {"inpaint", {"--policy", "vae_newton"}, "latent_ddpm"},
       {"inpaint", {"--steps", "0"}, "steps"},
-      {"inpaint", {"--lr", "-1"}, "positive"},
+      {"inpaint", {"--lr", "-1"}, "--lr: must be in [1e-09, 1e+06], not -1"},
+      {"inpaint", {"--mask", (folder / "clear.png").string()}, "nothing is known"},
+      {"inpaint", {"--mask", (folder / "nothing.png").string()}, "nothing.png: is empty"},
+      {"inpaint", {"--steps", "3000"}, "--steps: steps is 3000"},
+      {"superres", {"--start", "1e-300"}, "--steps, --start: steps is 20 and start 1e-300"},
+      {"evaluate", {"--steps", "3000"}, "--steps: steps is 3000"},
+      {"directions", {"--time", "1001"}, "--time: time 1001 lies outside the path's [0, 1000]"},
+      {"directions", {"--model", "flow", "--time", "1.5"}, "--time: sigma 1.5 lies outside"},
+      {"superres", {"--first", "1000"}, "1 digit from digit 1000 on (--first) was asked for, but"},
       {"inpaint", {"--eta", "2"}, "eta"},
       {"inpaint", {"--renoise", "0.5"}, "renoise"},
       {"inpaint", {"--start", "1.5"}, "start"},
@@ -95,9 +106,11 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"directions", {"--pixel", "40", "3"}, "pixel"},
       {"directions", {"--model", "latent_ddpm"}, "pixel models"},
       {"directions", {"--cutoff", "0.5", "1"}, "--cutoff: must be in [0, 1), not 1"},
-      {"inpaint", {"--probe", "small"}, "--probe: small is not automatic, reference"},
-      {"evaluate", {"--probe", "-0.1"}, "--probe: -0.1 is not automatic, reference"},
-      {"spectrum", {"--times", "2000"}, "2000"},
+      {"inpaint",
+       {"--probe", "small"},
+       "--probe: must be automatic, reference, or a number in [1e-05, 100], not small"},
+      {"evaluate", {"--probe", "-0.1"}, "--probe: must be automatic, reference"},
+      {"spectrum", {"--times", "2000"}, "--times: time 2000 lies outside"},
       {"evaluate", {"--rates", "quick"}, "quick"},
       {"evaluate", {"--tasks", "colour"}, "colour"},
       {"evaluate", {"--select", "10", "--first", "0", "--K", "3", "5"}, "overlap"}};
@@ -154,8 +167,8 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"inpaint", {"--mask", ""}, "--mask: must not be empty"},
            {"inpaint", {"--policy", "none", "--K", "3"}, "--K has no effect"},
            {"inpaint", {"--renoise", "0"}, "--renoise has no effect"},
-           {"inpaint", {"--probe", "nan"}, "--probe: nan is not automatic, reference"},
-           {"evaluate", {"--probe", "inf"}, "--probe: inf is not automatic, reference"},
+           {"inpaint", {"--probe", "nan"}, "--probe: must be automatic, reference"},
+           {"evaluate", {"--probe", "inf"}, "--probe: must be automatic, reference"},
            {"superres", {"--model", "flow", "--eta", "0"}, "--eta has no effect"},
            {"superres", {"--model", "flow", "--one-step-beta"}, "--one-step-beta has no effect"},
            {"superres", {"--one-step-beta", "--eta", "1"}, "--eta has no effect"},
@@ -172,9 +185,18 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},
            {"evaluate", {"--K", "1", "--rates", "0.5:0.02"}, "--rates has no effect"},
            {"evaluate", {"--policies", "vae_newton"}, "--policy vae_newton needs the latent model"},
-           {"evaluate", {"--rates", "0.5:nan"}, "--rates: must be positive rates"},
-           {"evaluate", {"--rates", "0.5:0.1x"}, "--rates: must be positive rates"},
-           {"evaluate", {"--rates", "0"}, "--rates: must be positive rates"}}) {
+           {"evaluate",
+            {"--rates", "0.5:nan"},
+            "--rates: must be rates such as 0.5:0.02, or 0.1, in [1e-09, 1e+06], not "},
+           {"evaluate",
+            {"--rates", "0.5:0.1x"},
+            "--rates: must be rates such as 0.5:0.02, or 0.1, in [1e-09, 1e+06], not "},
+           {"evaluate",
+            {"--rates", "0.5:1e308"},
+            "--rates: must be rates such as 0.5:0.02, or 0.1, in [1e-09"},
+           {"evaluate",
+            {"--rates", "0"},
+            "--rates: must be rates such as 0.5:0.02, or 0.1, in [1e-09, 1e+06], not "}}) {
     const auto r = run(folder, b.program, joined(b.arguments, {"--out", folder / "result"}));
     INFO(b.arguments[0] << ' ' << b.arguments[1] << ": " << r.said);
     CHECK(r.status == 2);

@@ -278,4 +278,5 @@ TEST_CASE("--help says what there is") {
   CHECK(program.wait() == 0);
   for (const std::string word : {"judge", "ddpm", "flow", "vae", "latent_ddpm", "export", "samples", "all"})
     CHECK_THAT(program.output(), says(word));
+  CHECK_THAT(program.output(), says("Usage: pushforward_mnist_train ["));
 }

@@ -27,6 +27,7 @@ struct values {
   std::vector<double> times{1.0};
   std::array<std::int64_t, 2> pixel{1, 2};
   std::filesystem::path file, picture;
+  std::string text;
 };
 
 /// Reads a command line; what is wrong with it comes out as CLI11's exception.
@@ -41,6 +42,7 @@ values read(std::vector<std::string> words) {
   add_number(app, "--times", v.times, not_negative, "");
   add_number(app, "--pixel", v.pixel, whole_numbers{0, 31}, "");
   add_name(app, "--file", v.file, "");
+  add_text(app, "--text", v.text, "");
   std::reverse(words.begin(), words.end()); // as CLI11 wants them
   app.parse(words);
   return v;
@@ -85,7 +87,7 @@ TEST_CASE("whole numbers are read in decimal, and anything else is refused by th
                                 "-",
                                 "nan",
                                 "inf"}) {
-    CHECK(fault({"--count", bad}) == "--count: must be a whole number from 1 to 64, not " + bad);
+    CHECK(fault({"--count", bad}) == "--count: must be a whole number from 1 to 64, not " + shown(bad));
     CHECK_THAT(fault({"--pixel", "3",
                       bad == "0"    ? "32"
                       : bad == "65" ? "99"
@@ -108,7 +110,7 @@ TEST_CASE("numbers are finite and in range, and anything else is refused by the 
                                 "0x1p3", "1,5", "1 ", " 1", "1x", "much", "", "--"}) {
     if (!bad.empty() && bad != "--")
       for (const std::string option : {"--rate", "--eta"})
-        CHECK(fault({option, bad}) == option + ": must be a finite number, not " + bad);
+        CHECK(fault({option, bad}) == option + ": must be a finite number, not " + shown(bad));
     CHECK_FALSE(number_of(bad));
   }
   CHECK_THAT(fault({"--times=1", "--times=nan"}), contains_text("--times: must be a finite number, not nan"));
@@ -126,6 +128,27 @@ TEST_CASE("a list that takes the picture with it says how it is ended") {
         "--times: must be a finite number, not a.png; a list goes on to the next option: put the picture "
         "before it, or -- between");
   CHECK(fault({"a.png", "--times", "900", "b.png"}) == "--times: must be a finite number, not b.png");
+}
+
+TEST_CASE("a value with nothing or with blanks in it is shown in quotes, and one of a thing as one") {
+  CHECK(shown("") == R"("")");
+  CHECK(shown("5 x") == R"("5 x")");
+  CHECK(shown("-5") == "-5");
+  CHECK(fault({"--count", ""}) == R"(--count: must be a whole number from 1 to 64, not "")");
+  CHECK(fault({"--rate", ""}) == R"(--rate: must be a finite number, not "")");
+  CHECK(counted(0, "pass", "passes") == "0 passes");
+  CHECK(counted(1, "pass", "passes") == "1 pass");
+  CHECK(counted(2, "pass", "passes") == "2 passes");
+}
+
+TEST_CASE("a text is any UTF-8, and nothing else") {
+  for (const std::string text : {"", "a cat", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xef\xbf\xbf",
+                                 "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "a\xc2\x80z"})
+    CHECK(read({"--text", text}).text == text);
+  for (const std::string bytes : {"\xff", "\x80", "a\x80", "\xc3", "\xc3z", "\xc0\x80", "\xc1\xbf",
+                                  "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xe2\x82z", "\xf0\x8f\xbf\xbf",
+                                  "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf0\x90\x80", "\xf0\x90\x80z"})
+    CHECK(fault({"--text", bytes}) == "--text: is not UTF-8");
 }
 
 TEST_CASE("an empty name is refused, as it would read as none") {

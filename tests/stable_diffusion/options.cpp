@@ -2,6 +2,8 @@
 
 #include "programs.hpp"
 
+#include <support/picture_files.hpp>
+
 #include <algorithm>
 
 using namespace testing_support;
@@ -38,29 +40,154 @@ TEST_CASE("numbers that an option cannot take are refused by its name, with what
     std::string program, option, value, said;
   };
   const std::string vast = "99999999999999999999999";
+  const std::string probe_words = "must be automatic, reference, or a number in [1e-05, 100], not ";
   for (const auto& b : std::vector<bad>{
            {"inpaint", "--K", "-1", "must be a whole number from 1 to 1000, not -1"},
            {"inpaint", "--K", "1000000000000", "must be a whole number from 1 to 1000, not 1000000000000"},
            {"inpaint", "--seed", "-1", "must be a whole number from 0 to 18446744073709551615, not -1"},
            {"inpaint", "--seed", vast, "must be a whole number from 0 to 18446744073709551615, not " + vast},
            {"inpaint", "--width", "0x40", "must be a whole number from 1 to 8192, not 0x40"},
-           {"inpaint", "--lr", "0", "must be positive, not 0"},
+           {"inpaint", "--lr", "0", "must be in [1e-09, 1e+06], not 0"},
+           {"inpaint", "--lr", "1e308", "must be in [1e-09, 1e+06], not 1e308"},
+           {"superres", "--lr-last", "1e-300", "must be in [1e-09, 1e+06], not 1e-300"},
+           {"convergence", "--lr", "1e308", "must be in [1e-09, 1e+06], not 1e308"},
+           {"photos", "--lr", "1e308", "must be in [1e-09, 1e+06], not 1e308"},
+           {"photos", "--lr-last", "1e308", "must be in [1e-09, 1e+06], not 1e308"},
+           {"style", "--guidance", "1e39", "must be in [-1000, 1000], not 1e39"},
+           {"jacobian", "--guidance", "-1e30", "must be in [-1000, 1000], not -1e30"},
+           {"inpaint", "--seed", "", R"(must be a whole number from 0 to 18446744073709551615, not "")"},
+           {"inpaint", "--eta", "", R"(must be a finite number, not "")"},
+           {"inpaint", "--policy", "",
+            R"("" is not one of exact_newton, forward_mode_newton, )"
+            "gradient_descent, inexact_newton, none, vae_newton"},
+           {"inpaint", "--prompt", "a \xff", "is not UTF-8"},
+           {"style", "--negative-prompt", "\xed\xa0\x80", "is not UTF-8"},
            {"inpaint", "--tolerance", "inf", "must be a finite number, not inf"},
            {"inpaint", "--start", "0", "must be in (0, 1], not 0"},
            {"inpaint", "--eta", "1.1", "must be in [0, 1], not 1.1"},
            {"inpaint", "--cutoff", "1", "must be in [0, 1), not 1"},
            {"inpaint", "--latents", "", "must not be empty"},
-           {"superres", "--noise-level", "-1", "must be 0 or positive, not -1"},
-           {"superres", "--encoder-probe", "0", "must be positive, not 0"},
-           {"inpaint", "--probe", "nan", "nan is not automatic, reference, or a number from 0 (automatic)"},
-           {"jacobian", "--probe", "inf", "inf is not automatic, reference, or a number from 0 (automatic)"},
-           {"spectrum", "--probe", "1x", "1x is not automatic, reference, or a number from 0 (automatic)"},
-           {"convergence", "--probe", "-1", "-1 is not automatic, reference, or a number from 0 (automatic)"},
+           {"superres", "--noise-level", "-1", "must be in [0, 100], not -1"},
+           {"superres", "--noise-level", "1e300", "must be in [0, 100], not 1e300"},
+           {"superres", "--encoder-probe", "0", "must be in [1e-05, 2], not 0"},
+           {"superres", "--encoder-probe", "1e-300", "must be in [1e-05, 2], not 1e-300"},
+           {"photos", "--probe", "1e-300", "must be in [1e-05, 2], not 1e-300"},
+           {"photos", "--probe", "1e300", "must be in [1e-05, 2], not 1e300"},
+           {"inpaint", "--probe", "nan", probe_words + "nan"},
+           {"jacobian", "--probe", "inf", probe_words + "inf"},
+           {"spectrum", "--probe", "1x", probe_words + "1x"},
+           {"convergence", "--probe", "-1", probe_words + "-1"},
+           {"inpaint", "--probe", "1e-300", probe_words + "1e-300"},
+           {"inpaint", "--probe", "1e300", probe_words + "1e300"},
+           {"inpaint", "--probe", "", probe_words + R"("")"},
            {"spectrum", "--sample-steps", "10001", "must be a whole number from 1 to 10000, not 10001"},
-           {"convergence", "--c", "0", "must be positive, not 0"},
+           {"convergence", "--c", "0", "must be in [1e-09, 1e+30], not 0"},
+           {"convergence", "--c", "1e300", "must be in [1e-09, 1e+30], not 1e300"},
            {"photos", "--size", "100", "must be a multiple of 64, not 100"}})
     check_refused(run_program(folder, programs + b.program, {b.option, b.value}), b.program,
                   b.option + ": " + b.said + "; see --help");
+}
+
+TEST_CASE("the help says which numbers are taken") {
+  const scratch_folder folder;
+  const auto help = run_program(folder, programs + "superres", {"--help"}).said;
+  for (const char* range : {"--guidance FLOAT:in [-1000, 1000]", "--lr FLOAT:in [1e-09, 1e+06]",
+                            "--noise-level FLOAT:in [0, 100]", "--encoder-probe FLOAT:in [1e-05, 2]"})
+    CHECK_THAT(help, contains_text(range));
+  CHECK_THAT(help, contains_text("[1e-05, 100]"));
+}
+
+TEST_CASE("what a checkpoint cannot serve is refused before its networks are loaded, by the option's name") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const std::string picture = oracle / "picture.png", small = oracle / "small.png";
+  const words left{picture, "--known", "left"}, any{"--width", "64", "--height", "64"};
+  examples::picture stripes(64, 96, 1, 255); // a black line in every block of 8 x 8
+  for (std::size_t y = 0; y < 64; y += 8) std::fill_n(stripes.at(y, 0), 96, std::uint8_t{0});
+  examples::write_png(folder / "stripes.png", stripes);
+  examples::write_png(folder / "dot.png", examples::picture(1, 1, 3, 255));
+  write_bytes(folder / "empty.png", "");
+  write_bytes(folder / "clear.png",
+              png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, std::vector<std::uint16_t>(2 * 64 * 96, 0)}));
+  const std::string stripes_png = folder / "stripes.png", clear = folder / "clear.png",
+                    dot = folder / "dot.png", empty = folder / "empty.png",
+                    noise = oracle / "inpaint.safetensors";
+  struct unfit {
+    std::string program;
+    words arguments;
+    std::string said;
+  };
+  for (const auto& u : std::vector<unfit>{
+           {"inpaint", joined(left, {"--steps", "3000"}),
+            "--steps: steps is 3000 and start 1, but the path "},
+           {"inpaint", joined(left, {"--start", "1e-300"}),
+            "--steps, --start: steps is 20 and start 1e-300, "},
+           {"superres", {small, "--steps", "3000"}, "--steps: steps is 3000"},
+           {"style", {picture, "--clip", oracle / "clip", "--steps", "3000"}, "--steps: steps is 3000"},
+           {"convergence", {picture, "--steps", "3000"}, "--steps: steps is 3000"},
+           {"spectrum", joined(any, {"--sample-steps", "3000"}), "--sample-steps: steps is 3000"},
+           {"jacobian",
+            {picture, "--pixel", "3", "4", "--time", "1001"},
+            "--time: time 1001 lies outside the path's [0, 1000]"},
+           {"spectrum", {picture, "--times", "500", "1000.5"}, "--times: time 1000.5 lies outside"},
+           {"jacobian", {picture, "--pixel", "8", "0"}, "--pixel 8 0 lies outside the latent of 8 x 12"},
+           {"inpaint", joined(left, {"--width", "1"}),
+            "pictures cannot be brought to 1 x 8 pixels (--width, "},
+           {"inpaint", {dot, "--known", "left"}, "a picture of 1 x 1 pixels has a side under 8"},
+           {"inpaint", {dot, "--box", "0", "0", "1", "1"}, "a picture of 1 x 1 pixels has a side under 8"},
+           {"superres",
+            {picture, "--shrink-first", "--width", "100"},
+            "pictures cannot be brought to 100 x 64 pixels (--width, --height)"},
+           {"style",
+            {picture, "--clip", oracle / "clip", "--width", "60"},
+            "pictures cannot be brought to 60 x 512 pixels (--width, --height)"},
+           {"jacobian", {picture, "--width", "100"}, "pictures cannot be brought to 100 x 64"},
+           {"spectrum", {"--width", "100"}, "pictures cannot be brought to 100 x 512"},
+           {"convergence", {picture, "--width", "100"}, "pictures cannot be brought to 100 x 64"},
+           {"convergence",
+            {small, "--width", "8", "--height", "8"},
+            "--known left: nothing is known: no block of 8 x 8 pixels lies wholly"},
+           {"inpaint",
+            {picture, "--mask", stripes_png},
+            stripes_png + ": nothing is known: no block of 8 x 8 pixels lies wholly"},
+           {"inpaint", {picture, "--mask", clear}, clear + ": nothing is known: all of the picture is to be"},
+           {"inpaint", {picture, "--mask", empty}, empty + ": is empty"},
+           {"inpaint", {empty, "--known", "left"}, empty + ": is empty"},
+           {"inpaint", joined(left, {"--latents", noise}),
+            noise + ": `start` is [2, 4, 8, 12], but this run's"},
+           {"jacobian",
+            {picture, "--pixel", "3", "4", "--latents", noise},
+            noise + ": `start` is [2, 4, 8, 12], but this run's latents are [1, 4, 8, 12]"},
+           {"superres",
+            {picture, "--policy", "exact_newton"},
+            "--policy exact_newton needs the dense Jacobian"},
+           {"inpaint", joined(left, {"--policy", "forward_mode_newton", "--guidance", "2"}),
+            "--policy forward_mode_newton does not work under guidance"},
+           {"inpaint", joined(left, {"--vae-dtype", "float16"}), "the autoencoder overflows in float16"},
+           {"inpaint", joined(left, {"--device", "cuda:99"}), "--device: there is no device cuda:99"},
+           {"inpaint", joined(left, {"--vae-device", "cuda:99"}), "--vae-device: there is no device cuda:99"},
+           {"inpaint", joined(left, {"--text-device", "cuda:99"}),
+            "--text-device: there is no device cuda:99"},
+           {"inpaint", joined(left, {"--model", picture}), "--model: " + picture + " is a picture, and no"},
+           {"inpaint", joined(left, {"--vae", picture}), "--vae: " + picture + " is a picture, and no"},
+           {"inpaint", joined(left, {"--probe", "0.003", "--dtype", "bfloat16"}),
+            "--probe 0.003 rounds to nothing in bfloat16 (--dtype): it must be at least 0.00390625"},
+           {"jacobian",
+            {picture, "--pixel", "3", "4", "--probe", "0.0001", "--dtype", "float16"},
+            "--probe 1e-04 rounds to nothing in float16 (--dtype): it must be at least 0.00048828125"},
+           {"spectrum",
+            {picture, "--probe", "0.003", "--dtype", "bfloat16"},
+            "--probe 0.003 rounds to nothing"},
+           {"convergence",
+            {picture, "--probe", "0.003", "--dtype", "bfloat16"},
+            "--probe 0.003 rounds to nothing"},
+           {"superres",
+            {small, "--pullback", "encoder", "--encoder-probe", "0.003", "--vae-dtype", "bfloat16"},
+            "--encoder-probe 0.003 rounds to nothing in bfloat16 (--vae-dtype)"}}) {
+    const auto r = run(folder, oracle, u.program, u.arguments);
+    check_refused(r.ended, u.program, u.said);
+    CHECK(folder.size() == 5); // what was made here, and what was said
+  }
 }
 
 TEST_CASE("a list of times that takes the picture with it says how it is ended") {
@@ -138,7 +265,6 @@ TEST_CASE("an option that would do nothing is refused where it was given, and sa
 
 TEST_CASE("the report names a checkpoint whose folder ends in a slash") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r =
       run(folder, oracle, "inpaint",

@@ -377,6 +377,11 @@ TEST_CASE("where a mask has transparent parts they are what is filled in, else i
   CHECK(mask({1, 2, PNG_COLOR_TYPE_PALETTE, 8, {0, 1}, {{0, 0, 0, 255}, {255, 255, 255, 0}}}) ==
         expected{{255, 0}, true});
   CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 16, {0, 65535, 65535, 0}}) == expected{{255, 0}, true});
+  // nothing is more transparent than opaque: light decides; as a weight, opacity does
+  CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 8, {255, 128, 0, 128}}) == expected{{255, 0}, false});
+  CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 8, {255, 127, 0, 128}}) == expected{{0, 255}, true});
+  CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 8, {255, 254, 0, 255}}, true) == expected{{254, 255}, true});
+  CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 8, {255, 128, 0, 128}}, true) == expected{{128, 128}, true});
   // opaque throughout
   CHECK(mask({1, 2, PNG_COLOR_TYPE_GRAY_ALPHA, 8, {255, 255, 0, 255}}) == expected{{255, 0}, false});
   CHECK(mask({1, 2, PNG_COLOR_TYPE_PALETTE, 8, {0, 1}, {{255, 255, 255, 255}, {0, 0, 0, 255}}}) ==

@@ -21,6 +21,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <sys/ioctl.h>
+
 #include <cmath>
 #include <functional>
 
@@ -105,12 +107,12 @@ TEST_CASE("every program on checkpoints explains itself and lists the devices") 
     const auto devices = run_program(folder, programs + program, {"--list-devices"});
     CHECK(devices.status == 0);
     CHECK(devices.said.rfind("cpu", 0) == 0);
+    CHECK(!holds(devices.said, "(1 threads)"));
   }
 }
 
 TEST_CASE("inpaint ends at the latents of the method written in Python on diffusers' networks") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto arguments =
       joined({oracle / "picture.png", "--mask", oracle / "mask.png", "--batch", "2", "--prompt", "a cat"},
@@ -140,7 +142,6 @@ TEST_CASE("inpaint ends at the latents of the method written in Python on diffus
 
 TEST_CASE("superres ends at the latents of either pullback written in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto arguments =
       joined({oracle / "small.png", "--factor", "4"}, deterministic(oracle, "superres.safetensors"));
@@ -164,7 +165,6 @@ TEST_CASE("superres ends at the latents of either pullback written in Python") {
 
 TEST_CASE("a run writes a picture a sample, a trace, a report, frames and latents") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r =
       run(folder, oracle, "inpaint",
@@ -203,7 +203,6 @@ TEST_CASE("a run writes a picture a sample, a trace, a report, frames and latent
 
 TEST_CASE("a mask may mark either part, and the picture be a JPEG or another autoencoder be taken") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto ours = run(folder, oracle, "inpaint", joined(inpainting(oracle), {"--save-latents"})).latents();
   const auto theirs = run(folder, oracle, "inpaint",
@@ -230,7 +229,6 @@ TEST_CASE("a mask may mark either part, and the picture be a JPEG or another aut
 
 TEST_CASE("inpaint puts the known pixels back, with a feathered edge, unless it is told not to") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto few = joined(inpainting(oracle), {"--save-latents"});
   const auto plain = run(folder, oracle, "inpaint", few);
@@ -267,7 +265,6 @@ TEST_CASE("inpaint puts the known pixels back, with a feathered edge, unless it 
 
 TEST_CASE("grey in a soft mask is the weight of the constraint and of pasting") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   examples::picture ramp(64, 96, 1, 255); // white, a ramp from 255 down to 0, black
   for (std::size_t y = 0; y < 64; ++y)
@@ -334,7 +331,6 @@ TEST_CASE("grey in a soft mask is the weight of the constraint and of pasting") 
 
 TEST_CASE("the transparent part of a mask is filled in, and said to be") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   // white throughout, transparent where the other mask is black
   const auto mask = read_picture(oracle / "mask.png", 1);
@@ -351,14 +347,25 @@ TEST_CASE("the transparent part of a mask is filled in, and said to be") {
   CHECK(holds(hole.ended.said, "hole.png: the mask has transparent parts: they are filled in"));
   CHECK(hole.ended.said.find("transparent") == hole.ended.said.rfind("transparent"));
   CHECK(!holds(same.ended.said, "transparent"));
+
+  // half opaque throughout, so that nothing is transparent: its light decides
+  std::vector<std::uint16_t> shades;
+  for (const auto v : mask.pixels) shades.insert(shades.end(), {v, 128});
+  write_bytes(folder / "veil.png", png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, shades}));
+  const auto veil = run(folder, oracle, "inpaint", joined(few, {"--mask", folder / "veil.png"}));
+  INFO(veil.ended.said);
+  REQUIRE(veil.ended.status == 0);
+  CHECK(at::equal(veil.latents(), same.latents()));
+  CHECK(!holds(veil.ended.said, "transparent"));
 }
 
 TEST_CASE("every policy and step size runs on a checkpoint") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
-  const words plain{oracle / "picture.png", "--known", "left", "--steps", "2", "--policy", "none"};
-  CHECK(run(folder, oracle, "inpaint", plain).ended.status == 0);
+  const words plain{oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none"};
+  const auto none = run(folder, oracle, "inpaint", plain).ended;
+  CHECK(none.status == 0);
+  CHECK_THAT(none.said, contains_text("\n1 pass, 0 backward passes, "));
   for (const words& choice : std::vector<words>{{"--policy", "gradient_descent"},
                                                 {"--policy", "forward_mode_newton"},
                                                 {"--policy", "gradient_descent", "--guidance", "2"},
@@ -387,7 +394,6 @@ TEST_CASE("every policy and step size runs on a checkpoint") {
 
 TEST_CASE("the noise of a run is its seed's, and --eta and --start say which of it is taken") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const latent_model m = loaded(oracle);
   at::Tensor half = image_of(read_picture(oracle / "picture.png"));
@@ -450,7 +456,6 @@ TEST_CASE("rates that the command line leaves open are the program's, and do not
 
 TEST_CASE("the figures of an inpainting are those of its latents and its pictures") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   // the name of the picture will do as the name of a run
   const auto ended = run_program(
@@ -496,7 +501,6 @@ TEST_CASE("the figures of an inpainting are those of its latents and its picture
 
 TEST_CASE("the figures of an enlargement are those of its pixels, and known noise is not fitted") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "superres",
                      {oracle / "picture.png", "--shrink-first", "--factor", "3", "--averaging", "--steps",
@@ -536,7 +540,6 @@ TEST_CASE("a curve is the mean residual of the batch, or its mean loss") {
 
 TEST_CASE("each network computes in the type that is asked for it") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const words few{oracle / "picture.png", "--known", "left", "--steps", "1", "--K", "1", "--save-latents"};
   const at::Tensor plain = run(folder, oracle, "inpaint", few).latents();
@@ -553,7 +556,6 @@ TEST_CASE("each network computes in the type that is asked for it") {
 
 TEST_CASE("a checkpoint whose network predicts v is run as one") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   fs::copy(oracle / "checkpoint", folder / "v", fs::copy_options::recursive);
   const fs::path scheduler = folder / "v" / "scheduler" / "scheduler_config.json";
@@ -581,7 +583,6 @@ TEST_CASE("a checkpoint whose network predicts v is run as one") {
 
 TEST_CASE("the published folders run as their readers run them, with networks of small sizes") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto plain = run(folder, oracle, "inpaint", joined({oracle / "picture.png"}, one_step)).latents();
   for (const auto& published : published_checkpoints()) {
@@ -611,7 +612,6 @@ TEST_CASE("the published folders run as their readers run them, with networks of
 
 TEST_CASE("a single file runs as the folder with the same parameters, whatever else it holds") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   namespace m = pushforward::libtorch::models;
   const scratch_folder folder;
   const auto all = small_single_file();
@@ -684,7 +684,6 @@ TEST_CASE("a single file runs as the folder with the same parameters, whatever e
 
 TEST_CASE("a single file that is marked v_pred and ztsnr is run as v, from noise without any signal") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   auto all = small_single_file();
   const words arguments{oracle / "picture.png",
@@ -738,7 +737,6 @@ TEST_CASE("a single file that is marked v_pred and ztsnr is run as v, from noise
 
 TEST_CASE("a single file wants the tokenizer of its version, which pads as its text encoder was trained") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const fs::path first = oracle / "checkpoint" / "tokenizer", second = folder / "second";
   fs::copy(first, second);
@@ -770,7 +768,6 @@ TEST_CASE("a single file wants the tokenizer of its version, which pads as its t
 
 TEST_CASE("TAESD's files of its own repository are the autoencoder that diffusers made of them") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const fs::path theirs = oracle / "tiny" / "diffusion_pytorch_model.safetensors";
   const pushforward::safetensors::file made(theirs);
@@ -808,7 +805,6 @@ TEST_CASE("TAESD's files of its own repository are the autoencoder that diffuser
 
 TEST_CASE("a prompt that is too long is cut off, and said to be") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   std::string prompt;
   for (int i = 0; i < 80; ++i) prompt += "a "; // a token each, beside one for the start and one for the end
@@ -817,6 +813,10 @@ TEST_CASE("a prompt that is too long is cut off, and said to be") {
       {oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none", "--prompt", prompt});
   CHECK(r.ended.status == 0);
   CHECK(holds(r.ended.said, "the prompt has 80 tokens: the last 5 are cut off\n"));
+  const auto one = run(folder, oracle, "inpaint",
+                       {oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none",
+                        "--prompt", prompt.substr(8)});
+  CHECK(holds(one.ended.said, "the prompt has 76 tokens: the last is cut off\n"));
 }
 
 TEST_CASE("devices are those that are listed") {
@@ -835,7 +835,6 @@ TEST_CASE("devices are those that are listed") {
 
 TEST_CASE("bad input is one line and status 2, and leaves no file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   write_bytes(folder / "text.png", "no picture");
   fs::copy(oracle / "checkpoint", folder / "partial", fs::copy_options::recursive);
@@ -957,7 +956,6 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
 
 TEST_CASE("Ctrl-C keeps the estimate that stands") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const fs::path name = folder / "out";
   const auto [status, said] =
@@ -975,9 +973,70 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   CHECK(holds(read_bytes(name.string() + ".html"), "stopped by the user"));
 }
 
+TEST_CASE("Ctrl-C while networks are loaded ends the program, and leaves no file") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  // a pipe that is full once the program has said what it loads first holds it there until it is read
+  const std::string fifo = folder / "pipe", first = "loading the text encoder\nloading the autoencoder\n";
+  make_fifo(fifo);
+  const int pipe = ::open(fifo.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(pipe >= 0);
+  const int size = ::fcntl(pipe, F_SETPIPE_SZ, 4096);
+  REQUIRE(size >= 4096);
+  const std::string filling(static_cast<std::size_t>(size) - first.size(), ' ');
+  REQUIRE(::write(pipe, filling.data(), filling.size()) == static_cast<::ssize_t>(filling.size()));
+  const auto id = start_program(programs + "inpaint",
+                                {"--model", oracle / "checkpoint", "--out", folder / "out",
+                                 oracle / "picture.png", "--known", "left", "--steps", "1"},
+                                fifo);
+  int waiting = 0, status = 0;
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (::ioctl(pipe, FIONREAD, &waiting) == 0 && waiting < size &&
+         std::chrono::steady_clock::now() < patience)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  CHECK(waiting == size);
+  ::kill(id, SIGTERM);
+  std::string said;
+  for (bool ended = false;;) {
+    char part[4096];
+    const auto n = ::read(pipe, part, sizeof part);
+    if (n > 0) said.append(part, static_cast<std::size_t>(n));
+    if (n <= 0 && ended) break;
+    if (n <= 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    ended = ended || ::waitpid(id, &status, WNOHANG) == id;
+  }
+  ::close(pipe);
+  said.erase(0, filling.size());
+  INFO(said);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 130));
+  // in the autoencoder or, where the pipe held it back, in the UNet
+  const std::string end = "pushforward_inpaint: stopped, nothing was written\n";
+  CHECK((said == first + end || said == first + "loading the UNet\n" + end));
+  CHECK(folder.size() == 1); // the pipe
+}
+
+TEST_CASE("files of another run under the same name are said to be no result of this one") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const words few{oracle / "picture.png", "--known", "left", "--steps", "1", "--policy", "none"};
+  const auto said = [&](const words& more) {
+    const auto r = run(folder, oracle, "inpaint", joined(few, more));
+    INFO(r.ended.said);
+    CHECK(r.ended.status == 0);
+    const auto at = r.ended.said.find("not of this run, but there:");
+    return at == std::string::npos ? std::string() : r.ended.said.substr(at);
+  };
+  const std::string name = folder / "out", there = "not of this run, but there: ";
+  CHECK(said({}).empty());
+  CHECK(said({"--batch", "3", "--save-latents"}) == there + name + ".png\n");
+  CHECK(said({"--batch", "2", "--frames"}) ==
+        there + name + ".png " + name + ".safetensors " + name + "-2.png\n");
+  fs::remove(folder / "out.safetensors");
+  CHECK(said({}) == there + name + "-frames.png " + name + "-0.png " + name + "-1.png " + name + "-2.png\n");
+}
+
 TEST_CASE("what no program could write, or would overwrite, is refused before anything is loaded") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   write_bytes(folder / "file", "");
   const words plain{oracle / "picture.png"}, style{oracle / "picture.png", "--clip", oracle / "clip"},
@@ -1029,7 +1088,6 @@ TEST_CASE("what no program could write, or would overwrite, is refused before an
 
 TEST_CASE("no file that a run reads is overwritten") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
   fs::copy(oracle / "clip", folder / "clip");
@@ -1074,7 +1132,6 @@ TEST_CASE("no file that a run reads is overwritten") {
 
 TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const mode_t before = ::umask(0027);
   const auto ended =
@@ -1091,7 +1148,6 @@ TEST_CASE("results go into a folder under the program's own name, with the permi
 
 TEST_CASE("a run whose last file does not fit on the disk leaves none, and older results as they were") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto arguments = inpainting(oracle);
   REQUIRE(run(folder, oracle, "inpaint", arguments).ended.status == 0);
@@ -1114,7 +1170,6 @@ TEST_CASE("a run whose last file does not fit on the disk leaves none, and older
 
 TEST_CASE("a file that is read and is no regular file is refused at once") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   fs::copy(oracle / "checkpoint", folder / "model", fs::copy_options::recursive);
   fs::copy(oracle / "clip", folder / "clip");
@@ -1125,6 +1180,8 @@ TEST_CASE("a file that is read and is no regular file is refused at once") {
                         "--latents", folder / "noise",
                         "--steps",   "1",
                         "--K",       "1",
+                        "--width",   "96",
+                        "--height",  "64",
                         "--out",     folder / "out",
                         "--clip",    (folder / "clip").string()};
   for (const std::string name :
@@ -1237,7 +1294,6 @@ TEST_CASE("the memory that is free is the system's, within the tightest control 
 
 TEST_CASE("the memory that a network needs is that of its numbers in the type it computes in") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   fs::copy(oracle / "checkpoint", folder / "vast", fs::copy_options::recursive);
   const std::int64_t many = std::int64_t{1} << 39;
@@ -1261,7 +1317,8 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   const words single{"--model", folder / "single.safetensors", oracle / "picture.png", "--known", "left"};
   CHECK(holds(run(folder, oracle, "inpaint", single).ended.said, "a single file holds no tokenizer"));
   const auto r =
-      run(folder, oracle, "inpaint", joined(single, {"--tokenizer", oracle / "checkpoint" / "tokenizer"}));
+      run(folder, oracle, "inpaint",
+          joined(single, {"--tokenizer", oracle / "checkpoint" / "tokenizer", "--vae", oracle / "tiny"}));
   INFO(r.ended.said);
   CHECK(r.ended.status == 2);
   CHECK(holds(r.ended.said, "the text encoder needs 2199023 MB of memory"));
@@ -1269,7 +1326,6 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
 
 TEST_CASE("a run that takes more than the memory that is free is refused before anything is loaded") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const words large{"--width", "8192", "--height", "8192"}, many{"--batch", "1000"};
   const std::string picture = oracle / "picture.png";
@@ -1296,7 +1352,6 @@ TEST_CASE("a run that takes more than the memory that is free is refused before 
 
 TEST_CASE("what a run takes is estimated from below, and not far below") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   // Stable Diffusion's decoder: 256 channels in, 256 normalised, 128 out
   CHECK(decoder_values(pushforward::libtorch::models::autoencoder_kl_config{}, false) == 640.0);
@@ -1324,7 +1379,6 @@ TEST_CASE("what a run takes is estimated from below, and not far below") {
 
 TEST_CASE("memory that runs out in a run is one line and status 2, and leaves no file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto said =
       run_program(folder, "/bin/sh",

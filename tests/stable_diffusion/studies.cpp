@@ -27,7 +27,6 @@ auto estimator_of(const latent_model& m, const Denoiser& denoiser, pushforward::
 
 TEST_CASE("style ends at the latents of the method written in Python, and the trace counts CLIP's passes") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto arguments = joined({oracle / "style.png", "--clip", oracle / "clip", "--width", "96", "--height",
                                  "64", "--prompt", "a cat"},
@@ -72,7 +71,6 @@ TEST_CASE("style ends at the latents of the method written in Python, and the tr
 
 TEST_CASE("with the reference's probe and time inpaint ends at the latents of its loop written in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "inpaint",
                      joined({oracle / "picture.png", "--mask", oracle / "mask.png", "--batch", "2",
@@ -99,7 +97,6 @@ at::Tensor map_of(const json& trace, const char* name) {
 
 TEST_CASE("jacobian draws the published magnitude of one-hot vectors, as Python has it") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const words at_pixel{oracle / "picture.png",        "--pixel", "3", "4", "--latents",
                        oracle / "studies.safetensors"};
@@ -121,8 +118,8 @@ TEST_CASE("jacobian draws the published magnitude of one-hot vectors, as Python 
         1 + 4 + 4); // the estimate, the differences, the graphs of the backward passes
   CHECK(j["costs"]["backward_passes"] == 4);
 
-  // of a change below the resolution of float32 nothing is felt at places: 0, and no infinite logarithm
-  const auto fine = run(folder, oracle, "jacobian", joined(at_pixel, {"--probe", "1e-7"}));
+  // of a change near the resolution of float32 nothing is felt at places: 0, and no infinite logarithm
+  const auto fine = run(folder, oracle, "jacobian", joined(at_pixel, {"--probe", "1e-5"}));
   INFO(fine.ended.said);
   REQUIRE(fine.ended.status == 0);
   CHECK(map_of(fine.trace(), "J_v").min().item<double>() == 0.0);
@@ -131,7 +128,6 @@ TEST_CASE("jacobian draws the published magnitude of one-hot vectors, as Python 
 
 TEST_CASE("jacobian of a vector of ones is what autograd and a forward difference give in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "jacobian",
                      {oracle / "picture.png", "--pixel", "3", "4", "--vectors", "ones", "--latents",
@@ -168,7 +164,6 @@ TEST_CASE("jacobian of a vector of ones is what autograd and a forward differenc
 
 TEST_CASE("a study looks at the picture in the size asked for, and without one at a sample of the seed") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const latent_model m = loaded(oracle);
   subject_arguments a;
   a.picture.size = {48, 32};
@@ -194,7 +189,6 @@ TEST_CASE("a study looks at the picture in the size asked for, and without one a
 
 TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "spectrum",
                      {oracle / "picture.png", "--times", "600", "--krylov", "6", "--latents",
@@ -250,7 +244,6 @@ TEST_CASE("spectrum finds the largest magnitudes of an Arnoldi iteration written
 
 TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that diverges beside them") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto r = run(folder, oracle, "convergence",
                      {oracle / "picture.png", "--steps", "3", "--c", "0.5", "3", "1e30", "--krylov", "4",
@@ -270,10 +263,10 @@ TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that 
   sampling.steps = 3;
   const auto compare = [&](const json& found, const auto& rule, double first_factor) {
     const auto result = m.with_denoiser([&](const auto& denoiser) {
-      return pushforward::sample(pushforward::standard_normal(at::zeros_like(target), {5, 0, 0}),
-                                 pushforward::model(denoiser, m.path()), sampler_of(m, sampling), constraint,
-                                 pushforward::update{pushforward::inexact_newton{.probe = 0.01}, rule, 2},
-                                 {.seed = 5});
+      return pushforward::sample(
+          pushforward::standard_normal(at::zeros_like(target), {5, 0, 0}),
+          pushforward::model(denoiser, m.path()), sampler_of(m.path(), sampling), constraint,
+          pushforward::update{pushforward::inexact_newton{.probe = 0.01}, rule, 2}, {.seed = 5});
     });
     REQUIRE(found["residual"].size() == result.trace.size() + 1);
     for (std::size_t i = 0; i < result.trace.size(); ++i) {
@@ -315,7 +308,6 @@ TEST_CASE("convergence runs the rules of the library, and c >= 2 and a run that 
 
 TEST_CASE("bad input to style and the studies is one line and status 2, and leaves no file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const std::string picture = oracle / "picture.png", clip = oracle / "clip";
   write_bytes(folder / "text.png", "no picture");
@@ -342,9 +334,9 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
            {"jacobian", {picture, "--pixel", "0", "0", "--time", "1001"}, "1001"},
            {"jacobian", {folder / "text.png"}, "neither a JPEG nor a PNG"},
            {"jacobian", {picture, "--vectors", "two"}, "--vectors"},
-           {"jacobian", {picture, "--probe", "-1"}, "--probe: -1 is not automatic, reference"},
-           {"spectrum", {picture, "--probe", "nan"}, "--probe: nan is not"},
-           {"convergence", {picture, "--probe", "0.1x"}, "--probe: 0.1x is not"},
+           {"jacobian", {picture, "--probe", "-1"}, "--probe: must be automatic, reference"},
+           {"spectrum", {picture, "--probe", "nan"}, "--probe: must be automatic"},
+           {"convergence", {picture, "--probe", "0.1x"}, "--probe: must be automatic"},
            {"jacobian",
             {picture, "--pixel", "3", "4", "--latents", oracle / "inpaint.safetensors"},
             "this run's latents"},
@@ -355,7 +347,7 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
             {"--sample-steps", "0", "--width", "64", "--height", "64"},
             "--sample-steps: must be"},
            {"convergence", {picture, "--c", "0"}, "--c"},
-           {"convergence", {picture, "--lr", "-1"}, "must be positive"},
+           {"convergence", {picture, "--lr", "-1"}, "must be in [1e-09"},
            {"convergence", {picture, "--steps", "0"}, "--steps: must be"},
            {"convergence", {oracle / "small.png", "--width", "8", "--height", "8"}, "nothing is known"},
            {"convergence", {}, "picture"}}) {
@@ -372,7 +364,6 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
 
 TEST_CASE("without a font a study says so before it loads anything, and leaves no file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const no_fonts bare;
   for (const std::string program : {"jacobian", "spectrum", "convergence"}) {
@@ -387,7 +378,6 @@ TEST_CASE("without a font a study says so before it loads anything, and leaves n
 
 TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto interrupt = [&](const std::string& program, const words& arguments, const std::string& shown) {
     const fs::path name = folder / program;
@@ -409,7 +399,6 @@ TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
 
 TEST_CASE("Ctrl-C ends jacobian, which has nothing to keep, without a file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
-  if (oracle.empty()) return;
   const scratch_folder folder;
   const auto [status, said] = interrupted_run(folder, "jacobian",
                                               {"--model", oracle / "checkpoint", "--out", folder / "out",
