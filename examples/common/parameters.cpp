@@ -1,5 +1,7 @@
 #include "parameters.hpp"
 
+#include "command_line.hpp"
+
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/safetensors.hpp>
 
@@ -38,8 +40,8 @@ void read_weights(const std::filesystem::path& path, parameters& weights) {
   const c10::NoGradGuard no_grad;
   const pushforward::safetensors::file file(path);
   if (file.tensors().size() != weights.all().size())
-    throw bad_file(path.string() + ": holds " + std::to_string(file.tensors().size()) +
-                   " tensors, but the network has " + std::to_string(weights.all().size()) +
+    throw bad_file(path.string() + ": holds " + counted(file.tensors().size(), "tensor", "tensors") +
+                   ", but the network has " + std::to_string(weights.all().size()) +
                    "; it belongs to another network");
   for (auto& [name, value] : weights.all()) {
     const at::Tensor read = pushforward::libtorch::read_tensor(file, name);
