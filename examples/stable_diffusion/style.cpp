@@ -9,6 +9,7 @@
 #include <common/command_line.hpp>
 
 #include <pushforward/error.hpp>
+#include <pushforward/safetensors/regular_file.hpp>
 
 #include <ATen/ATen.h>
 
@@ -49,6 +50,12 @@ int style(const arguments& a) {
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},
                "ask for fewer pixels with --width and --height, for a smaller --batch, or for --pullback "
                "encoder");
+  if (const auto config = a.clip / "config.json"; pushforward::safetensors::is_there(config)) {
+    const auto blocks = libtorch::models::clip_vision_config::read(config).num_hidden_layers;
+    if (a.block >= blocks)
+      throw bad_option("--block: there is no residual block " + std::to_string(a.block) + " in " +
+                       a.clip.string() + ", whose last is " + std::to_string(blocks - 1));
+  }
   const auto clip = read_clip(a.clip, device_named(a.model.unet.device));
   const std::int64_t side = std::min(original.size(2), original.size(3));
   const at::Tensor square =
