@@ -19,8 +19,12 @@ ctest --preset libtorch -j "$(jobs_here)" "$@" 2>&1 | tee "$log" || status=$?
 
 # ctest's summary names what it skipped: "  12 - oracles/clip (Skipped)".
 oracles=$(grep -cE '^[[:space:]]+[0-9]+ - oracles/.*\(Skipped\)$' "$log" || true)
-others=$(grep -E '^[[:space:]]+[0-9]+ - .*\(Skipped\)$' "$log" | grep -v ' - oracles/' || true)
+gpu=$(grep -cE '^[[:space:]]+[0-9]+ - gpu/.*\(Skipped\)$' "$log" || true)
+others=$(grep -E '^[[:space:]]+[0-9]+ - .*\(Skipped\)$' "$log" | grep -vE ' - (oracles|gpu)/' || true)
 if [ -n "$others" ]; then printf 'not run:\n%s\n' "$others"; fi
+if [ "$gpu" -gt 0 ]; then
+  say "not run: the tests on a CUDA device, in $gpu groups; docs/gpu.md tells how"
+fi
 if [ "$oracles" -gt 0 ]; then
   say "not run: $oracles comparisons with diffusers, transformers and Pillow made anew (the tests above have recordings);" \
     "scripts/setup.sh --ci installs them (5 GB), then run scripts/test.sh again"

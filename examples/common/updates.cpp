@@ -34,6 +34,7 @@ const std::map<std::string, policy_kind>& policies() {
       {"gradient_descent", policy_kind::gradient_descent},
       {"exact_newton", policy_kind::exact_newton},
       {"vae_newton", policy_kind::vae_newton},
+      {"posterior_step", policy_kind::posterior_step},
       {"none", policy_kind::none}};
   return all;
 }
@@ -52,6 +53,9 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
   add_number(app, "--lr-last", o.lr_last, rates, "rate of the last one; linear in between")->group(group);
   add_probe_option(app, o.probe)->group(group);
   add_number(app, "--cutoff", o.cutoff, shares_below_1, "of exact_newton, on singular values")->group(group);
+  add_number(app, "--krylov", o.krylov, krylov_counts,
+             "products with J a time step of posterior_step, which costs one pass more than that")
+      ->group(group);
   add_number(app, "--tolerance", o.tolerance, any_number,
              "loss at which a " + sample + " is left alone; negative: never")
       ->group(group);
@@ -84,15 +88,21 @@ CLI::Option* add_probe_option(CLI::App& app, double& probe) {
 
 bool takes_differences(policy_kind kind) {
   return kind == policy_kind::inexact_newton || kind == policy_kind::exact_newton ||
-         kind == policy_kind::vae_newton;
+         kind == policy_kind::vae_newton || kind == policy_kind::posterior_step;
 }
 
 void check_update_options(const CLI::App& app, const update_options& o) {
   const std::string policy = "with --policy " + to_string(o.policy);
   if (o.policy == policy_kind::none)
-    refuse_given(app, {"--step-size", "--K", "--lr", "--lr-last", "--probe", "--cutoff", "--tolerance"},
-                 policy + ", which leaves samples as they are: leave it out, or take another policy");
-  const bool spectral = o.step_size == step_kind::spectral;
+    refuse_given(
+        app, {"--step-size", "--K", "--lr", "--lr-last", "--probe", "--cutoff", "--krylov", "--tolerance"},
+        policy + ", which leaves samples as they are: leave it out, or take another policy");
+  if (o.policy == policy_kind::posterior_step)
+    refuse_given(app, {"--step-size", "--K", "--lr", "--lr-last"},
+                 policy + ", whose length its own curvature gives: leave it out, or take inexact_newton");
+  else
+    refuse_given(app, {"--krylov"}, policy + ": leave it out, or take posterior_step");
+  const bool spectral = o.policy != policy_kind::posterior_step && o.step_size == step_kind::spectral;
   if (spectral)
     refuse_given(app, {"--lr-last"}, "with --step-size spectral, whose c is --lr throughout: leave it out");
   if (spectral && o.policy != policy_kind::none && o.lr >= 2.0)

@@ -2,6 +2,8 @@
 /// \file
 /// An update policy, its step size and its inner loop, chosen at run time.
 
+#include "any_constraint.hpp"
+
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/sample.hpp>
 #include <pushforward/step_sizes.hpp>
@@ -9,6 +11,7 @@
 #include <pushforward/updates/gradient_descent.hpp>
 #include <pushforward/updates/inexact_newton.hpp>
 #include <pushforward/updates/none.hpp>
+#include <pushforward/updates/posterior_step.hpp>
 
 #include <ATen/core/Tensor.h>
 
@@ -34,6 +37,7 @@ enum class policy_kind {
   gradient_descent,
   exact_newton,
   vae_newton, ///< inexact Newton with pixel errors pulled back by the encoder's difference
+  posterior_step,
   none
 };
 enum class step_kind { infinity_norm, constant, spectral };
@@ -51,10 +55,11 @@ struct update_options {
   double lr_last = 0.02;      ///< at the last inner iteration; spectral has one c
   double probe = 0.0;         ///< of the forward differences; 0 is automatic
   double cutoff = 0.5;        ///< of exact Newton
+  std::size_t krylov = 1;     ///< m of the posterior step
   double tolerance = -1.0;
 };
 
-/// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --tolerance.
+/// --policy, --step-size, --K, --lr, --lr-last, --probe, --cutoff, --krylov, --tolerance.
 /// \param sample what one sample of a batch is, for the help: "digit"
 void add_update_options(CLI::App& app, update_options& o, const std::string& sample);
 
@@ -144,10 +149,10 @@ forward_policy forward_policy_of(const update_options& o);
 
 /// `pushforward::sample` with the policy and step size that were chosen; vae_newton is inexact Newton, its
 /// pullback being the constraint's business. \throws what `sample` throws
-template <class Denoiser, class Path, class Sampler, class Constraint, class Observer>
+template <class Denoiser, class Path, class Sampler, class Observer>
 pushforward::sample_result<at::Tensor>
 sampled(at::Tensor x, const pushforward::model<Denoiser, Path>& m, const Sampler& sampler,
-        const Constraint& c, const update_options& o, const pushforward::sample_options& options,
+        const any_constraint& c, const update_options& o, const pushforward::sample_options& options,
         Observer&& observe) {
   const auto run = [&](auto policy) {
     return pushforward::sample(std::move(x), m, sampler, c,
@@ -159,6 +164,13 @@ sampled(at::Tensor x, const pushforward::model<Denoiser, Path>& m, const Sampler
     return run(pushforward::none{});
   case policy_kind::gradient_descent:
     return run(pushforward::gradient_descent{});
+  case policy_kind::posterior_step:
+    return c.with_problem([&](const auto& constraint) {
+      return pushforward::sample(
+          std::move(x), m, sampler, constraint,
+          pushforward::posterior_step{.krylov = o.krylov, .probe = o.probe, .tolerance = o.tolerance},
+          options, observe);
+    });
   default:
     return run(detail::forward_policy_of(o));
   }

@@ -237,7 +237,7 @@ private:
   std::vector<mnist::steering_options> product(const std::string& word) const {
     mnist::steering_options o = request_.base.steering;
     o.policy = mnist::policies().at(word);
-    if (o.policy == policy_kind::none) return {o};
+    if (o.policy == policy_kind::none || o.policy == policy_kind::posterior_step) return {o};
     std::vector<mnist::steering_options> all;
     for (const auto k : request_.iterations)
       for (const auto& text : request_.rates) {
@@ -285,9 +285,10 @@ private:
     totals sums;
     const std::string name =
         task + " " + mnist::to_string(model_.kind()) + " " + mnist::to_string(s.policy) +
-        (s.policy == policy_kind::none ? ""
-                                       : " K " + std::to_string(s.iterations) + ", rate " +
-                                             json(s.lr).dump() + " -> " + json(s.lr_last).dump());
+        (s.policy == policy_kind::none             ? ""
+         : s.policy == policy_kind::posterior_step ? ", " + std::to_string(s.krylov) + " products"
+                                                   : " K " + std::to_string(s.iterations) + ", rate " +
+                                                         json(s.lr).dump() + " -> " + json(s.lr_last).dump());
     mnist::progress_bar bar(name);
     for (std::int64_t b = 0; b < count; b += request_.base.batch) {
       const auto n = std::min(request_.base.batch, count - b);

@@ -1,9 +1,5 @@
 #include "measurement.hpp"
 
-#include <pushforward/constraints/linear.hpp>
-#include <pushforward/constraints/masked.hpp>
-#include <pushforward/constraints/separable.hpp>
-
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -85,8 +81,7 @@ measurement::measurement(const known_pixels& known, const at::Tensor& truth, std
                          std::uint64_t first_sample)
     : mask_{mask_of(known, truth, seed, first_sample)} {
   values_ = truth * mask_;
-  constraint_ = [c = pushforward::masked<at::Tensor>(truth, mask_)](
-                    const at::Tensor& x0, pushforward::pass_counts&) { return c(x0); };
+  constraint_ = pushforward::masked<at::Tensor>(truth, mask_);
   apply_ = [mask = mask_](const at::Tensor& x) { return x * mask; };
 }
 
@@ -98,8 +93,7 @@ measurement::measurement(const lower_resolution& low, const at::Tensor& truth) {
   const auto a = low.cubic ? pushforward::resizing(truth, side / low.factor, side / low.factor)
                            : pushforward::averaging(truth, low.factor);
   values_ = a.apply(truth);
-  constraint_ = [c = pushforward::linear<at::Tensor, std::remove_const_t<decltype(a)>>(a, values_)](
-                    const at::Tensor& x0, pushforward::pass_counts&) { return c(x0); };
+  constraint_ = pushforward::linear<at::Tensor, std::remove_const_t<decltype(a)>>(a, values_);
   apply_ = [a](const at::Tensor& x) { return a.apply(x); };
 }
 

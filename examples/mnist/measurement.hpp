@@ -5,6 +5,9 @@
 #include "common.hpp"
 
 #include <pushforward/concepts.hpp>
+#include <pushforward/constraints/linear.hpp>
+#include <pushforward/constraints/masked.hpp>
+#include <pushforward/constraints/separable.hpp>
 #include <pushforward/libtorch/tensor.hpp>
 
 #include <ATen/core/Tensor.h>
@@ -14,13 +17,15 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace mnist {
 
-/// A constraint on images whose kind is chosen at run time.
+/// The constraints on images, before there is one of them.
 using image_constraint =
-    std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&, pushforward::pass_counts&)>;
+    std::variant<std::monostate, pushforward::masked<at::Tensor>,
+                 pushforward::linear<at::Tensor, pushforward::separable_operator<at::Tensor>>>;
 
 /// Which pixels are known.
 struct known_pixels {
@@ -51,7 +56,7 @@ public:
               std::uint64_t first_sample);
   measurement(const lower_resolution& low, const at::Tensor& truth);
 
-  image_constraint constraint() const { return constraint_; }
+  const image_constraint& constraint() const { return constraint_; }
   /// Per sample: root mean square of A x - y over the measured values.
   std::vector<double> rmse(const at::Tensor& x) const;
   /// Per sample: how many values were measured.

@@ -8,6 +8,9 @@
 
 #include <ATen/ATen.h>
 
+#include <type_traits>
+#include <variant>
+
 namespace mnist {
 
 namespace pf = pushforward;
@@ -15,17 +18,22 @@ namespace pf = pushforward;
 namespace {
 
 /// The constraint on what the denoiser estimates: images, or latents through the decoder.
-image_constraint constraint_of(const digit_model& m, const measurement& known, policy_kind policy) {
-  if (!m.latent()) {
-    if (policy == policy_kind::vae_newton)
-      throw pf::bad_option("vae_newton needs the latent model: add --model latent_ddpm");
-    return known.constraint();
-  }
-  if (policy == policy_kind::vae_newton)
-    return [c = pf::vae_newton{}.constraint(known.constraint(), m.decoder())](
-               const at::Tensor& z, pf::pass_counts& counts) { return c(z, counts); };
-  return [c = pf::decoded(known.constraint(), m.decoder(), pf::decoder_vjp{})](
-             const at::Tensor& z, pf::pass_counts& counts) { return c(z, counts); };
+examples::any_constraint constraint_of(const digit_model& m, const measurement& known, policy_kind policy) {
+  const bool through_encoder = policy == policy_kind::vae_newton;
+  if (through_encoder && !m.latent())
+    throw pf::bad_option("vae_newton needs the latent model: add --model latent_ddpm");
+  return std::visit(
+      [&](const auto& c) -> examples::any_constraint {
+        if constexpr (std::is_same_v<decltype(c), const std::monostate&>)
+          throw pf::error("nothing was measured");
+        else if (through_encoder)
+          return pf::vae_newton{}.constraint(c, m.decoder());
+        else if (m.latent())
+          return pf::decoded(c, m.decoder(), pf::decoder_vjp{});
+        else
+          return c;
+      },
+      known.constraint());
 }
 
 } // namespace

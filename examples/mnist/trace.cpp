@@ -13,10 +13,14 @@ scores score(const steered& s, const measurement& known, const chosen_digits& di
 json settings(const std::string& task, const digit_model& m, const steering_options& o) {
   json j{{"task", task}, {"model", to_string(m.kind())}, {"policy", to_string(o.policy)}};
   if (o.policy != policy_kind::none) {
-    j["step_size"] = to_string(o.step_size);
-    j["K"] = o.iterations;
-    j["lr"] = o.lr;
-    j["lr_last"] = o.lr_last;
+    if (o.policy == policy_kind::posterior_step) {
+      j["krylov"] = o.krylov;
+    } else {
+      j["step_size"] = to_string(o.step_size);
+      j["K"] = o.iterations;
+      j["lr"] = o.lr;
+      j["lr_last"] = o.lr_last;
+    }
     if (o.tolerance >= 0.0) j["tolerance"] = o.tolerance;
     if (o.probe > 0.0) j["probe"] = o.probe;
     if (o.policy == policy_kind::exact_newton) j["cutoff"] = o.cutoff;

@@ -65,8 +65,7 @@ int inpaint(const arguments& a) {
   const at::Tensor target = m.encode(image * mask.gt(0.0));
   t.measured = count * static_cast<double>(target.size(1));
   t.guess = target.expand_as(t.like).contiguous();
-  t.constraint = [c = masked<at::Tensor>(t.guess, known.to(t.like.device()).expand_as(t.like).contiguous())](
-                     const at::Tensor& z, pass_counts&) { return c(z); };
+  t.constraint = masked<at::Tensor>(t.guess, known.to(t.like.device()).expand_as(t.like).contiguous());
   t.settings = {{"picture", examples::name_of(a.picture.picture)},
                 {"width", image.size(3)},
                 {"height", image.size(2)},

@@ -56,10 +56,14 @@ json settings_of(const task& t, const run_arguments& a) {
   json j = t.settings;
   j["policy"] = to_string(u.policy);
   if (u.policy != examples::policy_kind::none) {
-    j["step_size"] = to_string(u.step_size);
-    j["K"] = u.iterations;
-    j["lr"] = u.lr;
-    if (u.step_size != examples::step_kind::spectral) j["lr_last"] = u.lr_last;
+    if (u.policy == examples::policy_kind::posterior_step) {
+      j["krylov"] = u.krylov;
+    } else {
+      j["step_size"] = to_string(u.step_size);
+      j["K"] = u.iterations;
+      j["lr"] = u.lr;
+      if (u.step_size != examples::step_kind::spectral) j["lr_last"] = u.lr_last;
+    }
     if (u.tolerance >= 0.0) j["tolerance"] = u.tolerance;
     j["probe"] = u.probe > 0.0 ? json(u.probe) : json("automatic");
     if (u.policy == examples::policy_kind::exact_newton) j["cutoff"] = u.cutoff;
@@ -268,14 +272,6 @@ void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::polic
     require_felt(a.probe, type, "--encoder-probe", "--vae-dtype");
   else
     a.probe = automatic_probe(resolution_of(type));
-}
-
-latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a) {
-  const auto with = [&](auto kind) -> latent_constraint {
-    return [d = decoded(c, m.vae(), kind)](const at::Tensor& z, pass_counts& counts) { return d(z, counts); };
-  };
-  if (a.kind == pullback_kind::encoder) return with(encoder_difference{a.probe});
-  return with(decoder_vjp{});
 }
 
 steered steer(const latent_model& m, const task& t, const run_arguments& a) {

@@ -10,6 +10,7 @@
 #include <common/report.hpp>
 #include <common/updates.hpp>
 
+#include <pushforward/constraints/decoded.hpp>
 #include <pushforward/sample.hpp>
 #include <pushforward/samplers/path_sampler.hpp>
 
@@ -84,12 +85,6 @@ void require_servable(const model_outline& o, const model_arguments& m, const ru
 /// Of it what --latents names. \param shape of the latents that start the run
 void require_start(const std::filesystem::path& file, const std::vector<std::int64_t>& shape);
 
-/// A constraint on clean latents whose kind is chosen at run time.
-using latent_constraint =
-    std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&, pushforward::pass_counts&)>;
-/// The same on images.
-using image_constraint = std::function<pushforward::constraint_value<at::Tensor>(const at::Tensor&)>;
-
 /// Probes of the encoder's difference, in units of an image of a range of 2.
 inline constexpr examples::numbers image_probes{.least = examples::probes.least, .most = 2.0};
 
@@ -116,13 +111,18 @@ void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::polic
 
 /// A constraint on images, through the model's decoder. The images it sees are in float32 on the model's
 /// device. Refers to the model. \throws pushforward::bad_option for a bad probe
-latent_constraint pulled_back(const image_constraint& c, const latent_model& m, const pullback_arguments& a);
+template <class Constraint>
+examples::any_constraint pulled_back(Constraint c, const latent_model& m, const pullback_arguments& a) {
+  using namespace pushforward;
+  if (a.kind == pullback_kind::encoder) return decoded(std::move(c), m.vae(), encoder_difference{a.probe});
+  return decoded(std::move(c), m.vae(), decoder_vjp{});
+}
 
 /// What is asked of a run.
 struct task {
-  std::string name;  ///< "inpaint"
-  std::string title; ///< of the report
-  latent_constraint constraint;
+  std::string name;                    ///< "inpaint"
+  std::string title;                   ///< of the report
+  examples::any_constraint constraint; ///< on clean latents
   /// Values that are measured in a sample: the residual is the root of 2 loss / measured. 0: the loss is
   /// shown as it is.
   double measured = 0.0;

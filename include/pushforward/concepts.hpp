@@ -163,7 +163,8 @@ concept forward_mode_model = forward_model<M> &&
 };
 
 /// Makes a direction of the error.
-/// Modelled by the policies of updates/ and the user's; called by `sample` once in each inner iteration.
+/// Modelled by the policies of updates/ and the user's; called by the rule `update` once in each inner
+/// iteration.
 ///  - `direction(model, at, error)`: of x's shape; constrain it on the model it needs, or a model that lacks
 ///    something fails inside its body instead of here
 /// Optional members: `needs_vjp` (the loop then linearizes each estimate, so that a vjp costs one backward
@@ -185,6 +186,34 @@ concept step_size = requires(const S& s, const M& m, const estimate<typename M::
   {
     s.at_step(m, at).scale(direction, std::size_t{}, std::size_t{})
     } -> std::same_as<per_sample_t<typename M::tensor_type>>;
+};
+
+/// What an update rule saw of an estimate before it moves it. A rule may hand on more, in a type with such a
+/// member.
+template <class T> struct look {
+  constraint_value<T> value; ///< what the constraint said
+};
+
+/// What an update rule made of an estimate.
+template <class T> struct moved {
+  estimate<T> at;
+  T direction; ///< along which it was moved, for observers
+};
+
+/// What moves an estimate towards a constraint: along x with a new pass, or the clean estimate alone.
+/// Modelled by `update` and `posterior_step`; called by `sample`.
+///  - `iterations`: K, moves a time step; `tolerance`: the loss at which a sample is left alone, or negative
+///  - `at_step(model, at)`: made once a time step, the rule there; it has
+///    `look_at(constraint, x0, counts)`: a `look<T>` or more, and
+///    `move(model, at, look, k, active)`: the `moved<T>` of iteration k; `active` points to what the length
+///    of the move is multiplied by per sample, 1 or 0, or to nothing
+/// Optional members, as a policy's: `needs_vjp`, `start()` and `check()`.
+template <class R, class M, class C>
+concept update_rule = requires(R& r, const M& m, const C& c, estimate<typename M::tensor_type> at,
+                               pass_counts& counts, const per_sample_t<typename M::tensor_type>* active) {
+  {
+    r.at_step(m, at).move(m, std::move(at), r.at_step(m, at).look_at(c, at.x0, counts), std::size_t{}, active)
+    } -> std::same_as<moved<typename M::tensor_type>>;
 };
 
 /// A time grid and a step along it.

@@ -117,8 +117,9 @@ public:
 
 private:
   double probe_at(const coefficients& c) const {
+    // where x grows with s, so does the distance over which x0(x) is straight
     return automatic_probe(detail::resolution_of(model_.denoiser),
-                           std::abs(row_of(model_.denoiser.prediction, c).of_output));
+                           std::max(std::abs(row_of(model_.denoiser.prediction, c).of_output), c.s));
   }
 
   T predict(const T& x, double t) const {
@@ -149,6 +150,13 @@ T noised(const Path& p, T x0, double t, std::uint64_t seed, std::uint64_t first_
   const auto c = p.at(t);
   const T z = standard_normal(x0, {seed, first_sample, 0});
   return tensor_traits<T>::combine(c.a, std::move(x0), c.s, z);
+}
+
+/// The start of a run at time t, s z, z of draw 0 of (seed, first_sample): what noises nothing. On paths
+/// whose s is 1 at their end, `standard_normal` does as well.
+template <tensor T, path Path>
+T noise_at(const Path& p, const T& like, double t, std::uint64_t seed, std::uint64_t first_sample = 0) {
+  return tensor_traits<T>::scale(p.at(t).s, standard_normal(like, {seed, first_sample, 0}));
 }
 
 } // namespace pushforward

@@ -5,8 +5,7 @@
 #include <pushforward/concepts.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/static_checks.hpp>
-#include <pushforward/step_sizes.hpp>
-#include <pushforward/updates/none.hpp>
+#include <pushforward/update.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -18,23 +17,6 @@
 #include <vector>
 
 namespace pushforward {
-
-/// How each estimate is steered.
-template <class Policy, class StepSize = infinity_norm> struct update {
-  Policy policy{};
-  StepSize step{};
-  std::size_t iterations = 5; ///< K, inner iterations a time step
-  /// A sample whose loss is at or below this is left as it is for the rest of the time step; an inner loop
-  /// ends when all are. Negative: always K iterations. Each look at the loss waits for the device, and takes
-  /// one small vector from the heap: that of the trait's `values`.
-  double tolerance = -1.0;
-};
-
-template <class Policy> update(Policy) -> update<Policy>;
-template <class Policy, class StepSize> update(Policy, StepSize) -> update<Policy, StepSize>;
-template <class Policy, class StepSize> update(Policy, StepSize, std::size_t) -> update<Policy, StepSize>;
-template <class Policy, class StepSize>
-update(Policy, StepSize, std::size_t, double) -> update<Policy, StepSize>;
 
 /// How far NaN and infinity are looked for. Each look waits for the device.
 enum class finite_check {
@@ -77,17 +59,6 @@ struct no_observer {
 
 namespace detail {
 
-template <class Options> void check_options(const Options& o) {
-  if constexpr (requires { o.check(); }) o.check();
-}
-
-template <class Policy> auto started(const Policy& policy) {
-  if constexpr (requires { policy.start(); })
-    return policy.start();
-  else
-    return policy;
-}
-
 template <class O, class T> verdict ask(O& o, const progress<T>& p) {
   if constexpr (std::is_void_v<decltype(o(p))>) {
     o(p);
@@ -106,14 +77,14 @@ void require_finite(const T& x, const char* what, std::size_t step, std::size_t 
 template <tensor T, class Estimator, class Sampler, class Constraint, class Update, class Observer>
 class run {
 public:
-  static constexpr bool steers = !std::same_as<std::remove_cvref_t<decltype(Update::policy)>, none>;
-  using policy_type = decltype(started(std::declval<const Update&>().policy));
-  static constexpr bool linearizes = needs_vjp<policy_type>();
+  static constexpr bool steers = !leaves_alone<Update>;
+  using rule_type = decltype(started(std::declval<const Update&>()));
+  static constexpr bool linearizes = needs_vjp<rule_type>();
 
   run(const Estimator& e, const Sampler& s, const Constraint& c, const Update& u, const sample_options& o,
       Observer& observer)
       : estimator_{e}, sampler_{s},
-        constraint_{c}, update_{u}, options_{o}, observer_{observer}, policy_{started(u.policy)} {}
+        constraint_{c}, update_{u}, options_{o}, observer_{observer}, rule_{started(u)} {}
 
   sample_result<T> all(T x) {
     const std::size_t steps = sampler_.steps();
@@ -122,7 +93,7 @@ public:
       records_.assign(steps * update_.iterations, pending_record{0, 0, 0.0, tensor_traits<T>::fill(x, 0.0)});
     sample_result<T> result{std::move(x), ending::completed, {}, 0, {}};
     for (std::size_t i = 0; i < steps; ++i) {
-      auto at = estimated(std::move(result.x), sampler_.time(i), i, 0);
+      auto at = estimated(std::move(result.x), sampler_.time(i), i);
       bool go_on = tell({.when = moment::estimated, .step = i, .at = at, .passes = estimator_.counts()});
       if constexpr (steers)
         if (go_on) go_on = iterate(at, i);
@@ -167,30 +138,28 @@ private:
   bool iterate(estimate<T>& at, std::size_t i) {
     using traits = tensor_traits<T>;
     if (update_.iterations == 0) return true;
-    const auto& rule = update_.step.at_step(estimator_, at);
+    auto&& rule = rule_.at_step(estimator_, at);
     left_.assign(traits::shape_of(at.x0).samples(), 1.0);
     auto active = traits::fill(at.x0, 1.0);
     for (std::size_t k = 0; k < update_.iterations; ++k) {
-      const auto value = evaluate(constraint_, at.x0, estimator_.counts());
-      detail::require_same_shape("the constraint's error", traits::shape_of(value.error),
+      const auto seen = rule.look_at(constraint_, at.x0, estimator_.counts());
+      detail::require_same_shape("the constraint's error", traits::shape_of(seen.value.error),
                                  traits::shape_of(at.x));
       if (options_.check == finite_check::every_pass)
-        require_finite(value.error, "error of the constraint", i, k);
-      record(i, k, at.t, value.loss);
-      if (update_.tolerance >= 0.0 && !still_active(at.x0, value.loss, active)) break;
+        require_finite(seen.value.error, "error of the constraint", i, k);
+      record(i, k, at.t, seen.value.loss);
+      const bool tolerates = update_.tolerance >= 0.0;
+      if (tolerates && !still_active(at.x0, seen.value.loss, active)) break;
 
-      const T d = policy_.direction(estimator_, at, value.error);
-      auto amount = rule.scale(d, k, update_.iterations);
-      if (update_.tolerance >= 0.0) amount = traits::multiply(std::move(amount), active);
-      at.vjp = nullptr;
-      T x = traits::combine(1.0, std::move(at.x), amount, d);
-      at = estimated(std::move(x), at.t, i, k + 1);
+      auto next = rule.move(estimator_, std::move(at), seen, k, tolerates ? &active : nullptr);
+      at = std::move(next.at);
+      if (options_.check == finite_check::every_pass) require_finite(at.x0, "clean estimate", i, k + 1);
       if (!tell({.when = moment::iterated,
                  .step = i,
                  .iteration = k,
                  .at = at,
-                 .constraint = &value,
-                 .direction = &d,
+                 .constraint = &seen.value,
+                 .direction = &next.direction,
                  .passes = estimator_.counts()}))
         return false;
     }
@@ -214,14 +183,15 @@ private:
     return std::find(left_.begin(), left_.end(), 1.0) != left_.end();
   }
 
-  estimate<T> estimated(T x, double t, std::size_t i, std::size_t iteration) {
+  /// The first estimate of step i.
+  estimate<T> estimated(T x, double t, std::size_t i) {
     auto at = [&] {
       if constexpr (linearizes)
         return estimator_.linearize(std::move(x), t);
       else
         return estimator_.evaluate(std::move(x), t);
     }();
-    if (options_.check == finite_check::every_pass) require_finite(at.x0, "clean estimate", i, iteration);
+    if (options_.check == finite_check::every_pass) require_finite(at.x0, "clean estimate", i, 0);
     return at;
   }
 
@@ -241,7 +211,7 @@ private:
   const Update& update_;
   const sample_options& options_;
   Observer& observer_;
-  policy_type policy_;
+  rule_type rule_;
   std::vector<pending_record> records_;
   std::size_t recorded_ = 0;
   std::vector<double> left_; ///< with a tolerance: 1 for each sample that is not within it, else 0
@@ -254,38 +224,36 @@ private:
 ///     for each time t of the grid:
 ///         (x, x0) = evaluate(x, t)                                    1 pass
 ///         for k in 0..K-1:
-///             e = error of the constraint at x0
-///             d = direction of the policy                             1 pass for inexact Newton
-///             x = x + step size * d
-///             (x, x0) = evaluate(x, t)                                1 pass
+///             look at the constraint at x0: loss, error
+///             (x, x0) = what the update rule makes of them
 ///         x = sampler's step
 ///
-/// so inexact Newton costs 1 + 2K passes a time step (algorithms.md, section 2). Everything is per sample: a
-/// batch of N gives the same as N single runs, and a sample whose error is zero stays as it is.
+/// The rule `update` moves x along a policy's direction and evaluates there, so that inexact Newton costs 1 +
+/// 2K passes a time step (Graikos, Jojic and Samaras 2025); the rule `posterior_step` moves x0 alone, in 1 +
+/// m passes. Everything is per sample: a batch of N gives the same as N single runs, and a sample whose error
+/// is zero stays as it is.
 ///
 /// \param x       start (N, ...): `standard_normal`, or `noised` for a grid that starts in the middle
 /// \param m       the denoiser and its path
 /// \param s       `ddim`, `rectified_flow_euler` or another sampler, on the same path
 /// \param c       the constraint; not looked at under the policy `none`
-/// \param u       policy, step size, inner iterations, tolerance
+/// \param u       the update rule: `update` of a policy, a step size, inner iterations and a tolerance, or
+///                `posterior_step`
 /// \param options seed, sample index, finite check
 /// \param observe sees each step and inner iteration, and can stop the run
 /// \throws bad_option, shape_mismatch on entry, before any pass
 /// \throws not_finite with the step and iteration
 /// \throws what the denoiser, the constraint and the observer throw
-template <class T, class Denoiser, class Path, class Sampler, class Constraint, class Policy, class StepSize,
+template <class T, class Denoiser, class Path, class Sampler, class Constraint, class Rule,
           class Observer = no_observer>
 sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, const Constraint& c,
-                        const update<Policy, StepSize>& u, const sample_options& options = {},
-                        Observer&& observe = {}) {
+                        const Rule& u, const sample_options& options = {}, Observer&& observe = {}) {
   if constexpr (detail::check_tensor<T>()) {
     if constexpr (detail::check_denoiser<Denoiser, T>() && detail::check_path<Path>()) {
       using model_type = estimator<T, Denoiser, Path>;
       constexpr bool usable = detail::check_sampler<Sampler, T>() &&
                               detail::check_constraint<Constraint, T>() &&
-                              detail::check_policy<std::remove_cvref_t<decltype(detail::started(u.policy))>,
-                                                   model_type, Denoiser>() &&
-                              detail::check_step_size<StepSize, model_type>() &&
+                              detail::check_rule<Rule, Constraint, model_type, Denoiser>() &&
                               detail::check_observer<std::remove_reference_t<Observer>, T>();
       if constexpr (usable) {
         const shape extents = tensor_traits<T>::shape_of(x);
@@ -294,10 +262,9 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
                                ": it needs at least one sample");
         if (!tensor_traits<T>::all_finite(x))
           throw bad_option("the start x holds a value that is not finite");
-        if constexpr (!std::same_as<Policy, none>) {
+        if constexpr (!detail::leaves_alone<Rule>) {
           check_shape(c, extents);
-          detail::check_options(u.policy);
-          detail::check_options(u.step);
+          detail::check_options(u);
         }
         if (!std::isfinite(u.tolerance))
           throw bad_option("tolerance is " + std::to_string(u.tolerance) +
@@ -305,9 +272,8 @@ sample_result<T> sample(T x, const model<Denoiser, Path>& m, const Sampler& s, c
         if (s.steps() == 0) throw bad_option("the sampler has no steps");
         pass_counts counts;
         const model_type e(m, counts);
-        detail::run<T, model_type, Sampler, Constraint, update<Policy, StepSize>,
-                    std::remove_reference_t<Observer>>
-            loop(e, s, c, u, options, observe);
+        detail::run<T, model_type, Sampler, Constraint, Rule, std::remove_reference_t<Observer>> loop(
+            e, s, c, u, options, observe);
         return loop.all(std::move(x));
       }
     }

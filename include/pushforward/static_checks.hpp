@@ -9,9 +9,11 @@
 #include <pushforward/estimate.hpp>
 #include <pushforward/guidance.hpp>
 #include <pushforward/step_sizes.hpp>
+#include <pushforward/update.hpp>
 #include <pushforward/updates/exact_newton.hpp>
 #include <pushforward/updates/inexact_newton.hpp>
 #include <pushforward/updates/none.hpp>
+#include <pushforward/updates/replacement.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -270,6 +272,60 @@ template <class S, class M> constexpr bool check_step_size() {
                     "iterations) const` that returns per-sample scalars (docs/concepts/step-size.md)");
     return step_size<S, M>;
   }
+}
+
+/// An update rule: of `update`, its policy and its step size.
+template <class R> struct checked_rule {
+  template <class C, class M, class D> static constexpr bool check() {
+    using T = typename M::tensor_type;
+    using run = decltype(started(std::declval<const R&>()));
+    constexpr bool runs_backward = !needs_vjp<run>() || differentiable_denoiser<D, T>;
+    static_assert(
+        runs_backward,
+        "pushforward: this update rule needs backward passes, and the denoiser can only run forward: "
+        "give it a `linearize(x, model_time) const`, or use posterior_step "
+        "(docs/concepts/denoiser.md)");
+    constexpr bool bounded = requires(const R& r) {
+      { r.iterations } -> std::convertible_to<std::size_t>;
+      { r.tolerance } -> std::convertible_to<double>;
+    };
+    static_assert(bounded, "pushforward: the update rule has no members `iterations` and `tolerance` "
+                           "(docs/concepts/update-rule.md)");
+    if constexpr (runs_backward && bounded) {
+      static_assert(update_rule<run, M, C>,
+                    "pushforward: the update rule has no `at_step(model, estimate)` that returns an object "
+                    "with `look_at(constraint, x0, counts)` and `move(model, estimate, look, k, active)` for "
+                    "this model and constraint (docs/concepts/update-rule.md)");
+      return update_rule<run, M, C>;
+    }
+    return false;
+  }
+};
+template <class P, class S> struct checked_rule<update<P, S>> {
+  template <class C, class M, class D> static constexpr bool check() {
+    return check_policy<std::remove_cvref_t<decltype(started(std::declval<const P&>()))>, M, D>() &&
+           check_step_size<S, M>();
+  }
+};
+template <class C, class T> constexpr bool check_replaceable() {
+  static_assert(
+      replaceable_constraint<C, T>,
+      "pushforward: replacement needs a constraint with `replacement(x0) const` that returns a tensor "
+      "of x0's type: masked, or linear of an operator with `gram()` (docs/concepts/constraint.md)");
+  return replaceable_constraint<C, T>;
+}
+template <> struct checked_rule<replacement> {
+  template <class C, class M, class D> static constexpr bool check() {
+    return check_replaceable<C, typename M::tensor_type>();
+  }
+};
+template <class R> struct checked_rule<with_replacement<R>> {
+  template <class C, class M, class D> static constexpr bool check() {
+    return check_replaceable<C, typename M::tensor_type>() && checked_rule<R>::template check<C, M, D>();
+  }
+};
+template <class R, class C, class M, class D> constexpr bool check_rule() {
+  return checked_rule<R>::template check<C, M, D>();
 }
 
 template <class O, class T> constexpr bool check_observer() {

@@ -46,6 +46,19 @@ int main() {
   ends_well(dense, "exact Newton");
   expect(dense.passes.forward == 2 * 20 * (1 + 5 * (1 + 4)), "passes of exact Newton");
 
+  //! [posterior_step]
+  const auto posterior = run(pf::posterior_step{});
+  std::cout << posterior.passes.forward << '\n'; // 2 samples x 20 steps x 2 = 80
+  //! [posterior_step]
+  expect(posterior.passes.forward == 80, "passes of the posterior step");
+  ends_well(posterior, "the posterior step");
+
+  //! [replacement]
+  const auto exact_at_the_end = run(pf::with_replacement<pf::posterior_step>{{}, 0.3});
+  //! [replacement]
+  expect(pf::tensor_traits<tensor>::values(constraint(exact_at_the_end.x).loss)[1] < 1e-10,
+         "replacement is exact");
+
   //! [none]
   const auto plain = run(pf::update{pf::none{}});
   //! [none]

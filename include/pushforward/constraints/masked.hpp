@@ -51,13 +51,40 @@ public:
   }
 
   constraint_value<T> operator()(const T& x0) const {
-    using traits = tensor_traits<T>;
-    T r = ball_.shrink(traits::multiply(traits::combine(1.0, target_, -1.0, x0), root_));
+    T r = ball_.shrink(residual(x0));
     auto loss = detail::half_square(r);
-    return {std::move(loss), traits::multiply(std::move(r), root_)};
+    return {std::move(loss), tensor_traits<T>::multiply(std::move(r), root_)};
   }
 
+  /// r = sqrt(m) (y - x0), A = diag sqrt(m); see `least_squares_problem`.
+  struct problem {
+    static constexpr bool exact_adjoint = true;
+    const masked& of;
+    T residual;
+    constraint_value<T> value;
+
+    T apply(const T& v, pass_counts&) const { return tensor_traits<T>::multiply(v, of.root_); }
+    T adjoint(const T& r, pass_counts&) const { return tensor_traits<T>::multiply(r, of.root_); }
+    T covary(const T& r) const { return tensor_traits<T>::scale(of.ball_.variance(), r); }
+    bool noisy() const { return of.ball_.variance() > 0.0; }
+  };
+
+  problem least_squares(const T& x0, pass_counts&) const {
+    T r = residual(x0);
+    auto loss = detail::half_square(ball_.shrink(r));
+    T e = tensor_traits<T>::multiply(r, root_);
+    return {*this, std::move(r), {std::move(loss), std::move(e)}};
+  }
+
+  /// m (y - x0): makes what is wholly known y. With a noise level, of r' of above.
+  T replacement(const T& x0) const { return tensor_traits<T>::multiply(ball_.shrink(residual(x0)), root_); }
+
 private:
+  T residual(const T& x0) const {
+    using traits = tensor_traits<T>;
+    return traits::multiply(traits::combine(1.0, target_, -1.0, x0), root_);
+  }
+
   T root_; // of the mask
   T target_;
   noise_ball<T> ball_;

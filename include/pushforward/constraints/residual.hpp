@@ -29,11 +29,15 @@ public:
   noise_ball(const T& like, std::span<const double> measurements, double noise_level) {
     if (!(std::isfinite(noise_level) && noise_level >= 0.0))
       throw bad_option("noise_level is " + std::to_string(noise_level) + ", but must be 0 or positive");
+    variance_ = noise_level * noise_level;
     if (noise_level == 0.0) return;
     std::vector<double> radius;
     for (double m : measurements) radius.push_back(std::sqrt(m) * noise_level);
     radius_ = tensor_traits<T>::from_values(like, radius);
   }
+
+  /// sigma^2.
+  double variance() const noexcept { return variance_; }
 
   /// r' of above.
   T shrink(T r) const {
@@ -46,6 +50,7 @@ public:
   }
 
 private:
+  double variance_ = 0.0;
   std::optional<per_sample_t<T>> radius_; // absent without noise
 };
 

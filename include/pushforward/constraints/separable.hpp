@@ -154,6 +154,29 @@ inline axis_matrix gaussian_blur_matrix(std::size_t n, double sigma, std::size_t
   return std::move(rows).finished();
 }
 
+namespace detail {
+
+/// c, where M M^T = c I up to rounding.
+inline std::optional<double> gram_of(const axis_matrix& m) {
+  if (m.rows() == 0) return {};
+  const auto dot = [&](std::size_t i, std::size_t j) {
+    const auto r = m.row(i);
+    double sum = 0.0;
+    for (std::size_t k = 0; k < r.values.size(); ++k) sum += r.values[k] * m(j, r.first + k);
+    return sum;
+  };
+  const double c = dot(0, 0);
+  for (std::size_t i = 0; i < m.rows(); ++i) {
+    if (!(std::abs(dot(i, i) - c) <= 1e-12 * c)) return {};
+    const auto r = m.row(i);
+    for (std::size_t j = i + 1; j < m.rows() && m.row(j).first < r.first + r.values.size(); ++j)
+      if (std::abs(dot(i, j)) > 1e-12 * c) return {};
+  }
+  return c;
+}
+
+} // namespace detail
+
 /// A x = M_h X M_w^T on each image of a batch (..., H, W); the adjoint is M_h^T R M_w.
 template <image_tensor T> class separable_operator {
 public:
@@ -164,7 +187,10 @@ public:
         height_{tensor_traits<T>::make_axis_map(like, along_height)}, width_{tensor_traits<T>::make_axis_map(
                                                                           like, along_width)},
         height_transposed_{tensor_traits<T>::make_axis_map(like, along_height.transposed())},
-        width_transposed_{tensor_traits<T>::make_axis_map(like, along_width.transposed())} {}
+        width_transposed_{tensor_traits<T>::make_axis_map(like, along_width.transposed())} {
+    const auto h = detail::gram_of(along_height), w = detail::gram_of(along_width);
+    if (h && w) gram_ = *h * *w;
+  }
 
   T apply(const T& x) const {
     using traits = tensor_traits<T>;
@@ -190,6 +216,9 @@ public:
     return result;
   }
 
+  /// c, where A A^T = c I: 1 / factor^2 for averaging.
+  std::optional<double> gram() const noexcept { return gram_; }
+
 private:
   /// The order whose image in between is the smaller one: that of a tall strip made a wide one would else
   /// have the longer sides of both.
@@ -199,6 +228,7 @@ private:
   std::pair<std::size_t, std::size_t> in_;
   std::pair<std::size_t, std::size_t> out_;
   axis_map height_, width_, height_transposed_, width_transposed_;
+  std::optional<double> gram_;
 };
 
 namespace detail {
