@@ -4,13 +4,13 @@
 #   ./check.sh [folder]          for the results; gpu-check if none is named
 #
 # --cpu runs the tests on the CPU: a trial of the folder itself.
-# --tests SECONDS (70) and --benchmark SECONDS (75): how long each may take; 0 leaves it out. A part that fails does not
+# --tests SECONDS (80) and --benchmark SECONDS (75): how long each may take; 0 leaves it out. A part that fails does not
 # stop the others; the exit status tells whether one did. Without a GPU it says what it leaves out.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 results=gpu-check
-test_seconds=70
+test_seconds=80
 benchmark_seconds=75
 device=cuda
 while [ $# -gt 0 ]; do
@@ -88,7 +88,7 @@ if [ "$test_seconds" -gt 0 ]; then
   done
   test_on_device core core_libtorch 4
   test_on_device libtorch libtorch_tests 3 '[device]'
-  test_on_device models models_diffusion 5 '[device]'
+  test_on_device models models_diffusion 6 '[device]'
   given=$work/programs
   names+=(inpaint superres train)
   start inpaint "$test_seconds" "$here/program_case.sh" pushforward_inpaint "$given" "$device" plain 1e-3 \
