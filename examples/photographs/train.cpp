@@ -7,6 +7,9 @@
 #include <common/console.hpp>
 #include <common/files.hpp>
 #include <common/outputs.hpp>
+#include <common/png.hpp>
+
+#include <pictures.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/safetensors/regular_file.hpp>
@@ -390,10 +393,25 @@ void export_weights(const fs::path& folder, const fs::path& to, bool half) {
   std::cerr << "wrote " << to.string() << '\n';
 }
 
-void evaluate(const fs::path& weights, const fs::path& folder) {
+/// A row for each crop: with noise of `level` of 255, denoised, and clean.
+examples::picture sheet_of(const network& n, const std::vector<at::Tensor>& crops, double level) {
+  const c10::NoGradGuard no_grad;
+  auto noise = at::make_generator<at::CPUGeneratorImpl>(7);
+  std::vector<at::Tensor> rows;
+  for (const auto& crop : crops) {
+    const at::Tensor x = crop + level / 255.0 * at::randn(crop.sizes(), noise, at::kFloat);
+    rows.push_back(at::cat({x, n(x, at::full({1}, level / 255.0)), crop}, 3));
+  }
+  return stable_diffusion::picture_of(2.0 * at::cat(rows, 2) - 1.0);
+}
+
+void evaluate(const fs::path& weights, const fs::path& folder, const fs::path& sheet, double level) {
+  if (!sheet.empty()) examples::require_writable({sheet}, {{"the weights", weights}});
   const network n = photographs::read_network(weights);
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
-  const auto mean = psnr_of(n, photographs::held_out_crops(folder), &each);
+  const auto crops = photographs::held_out_crops(folder);
+  const auto mean = psnr_of(n, crops, &each);
+  if (!sheet.empty()) examples::write_png(sheet, sheet_of(n, crops, level));
   for (const auto& row : each) std::cout << row.dump() << '\n';
   std::cout << nlohmann::ordered_json{{"mean", mean}}.dump() << '\n';
 }
@@ -444,6 +462,13 @@ int main(int argc, char** argv) {
       *app.add_subcommand("evaluate", "PSNR at several noise levels, of each picture and in the mean");
   add_name(evaluated, "weights", weights, "exported weights")->required();
   add_name(evaluated, "--photographs", pictures, "folder with JPEG and PNG files")->required();
+  fs::path sheet = "denoised";
+  double level = 25.0;
+  auto* const drawn =
+      add_output_option(evaluated, sheet, "a PNG: a row for each photograph, noisy, denoised and clean",
+                        {".png"})
+          ->default_str("none");
+  add_number(evaluated, "--level", level, positive, "standard deviation of that noise, of 255")->needs(drawn);
 
   return run_with(app, argc, argv, [&] {
     if (exported.parsed()) {
@@ -451,7 +476,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (evaluated.parsed()) {
-      evaluate(weights, pictures);
+      evaluate(weights, pictures, drawn->count() > 0 ? with_ending(sheet, ".png") : fs::path(), level);
       return 0;
     }
     return train(o);

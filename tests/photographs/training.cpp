@@ -270,10 +270,25 @@ TEST_CASE(
 
   const auto path = (folder / "straight/denoiser.safetensors").string();
   REQUIRE(run(folder, {"export", "--folder", (folder / "straight").string(), "--out", path}).status == 0);
-  const auto measured = run(folder, {"evaluate", path, "--photographs", (folder / "held_out").string()});
+  const auto measured = run(folder, {"evaluate", path, "--photographs", (folder / "held_out").string(),
+                                     "--out", (folder / "sheet").string(), "--level", "15"});
   REQUIRE(measured.status == 0);
+  const auto sheet = examples::read_png(folder / "sheet.png", 3);
+  REQUIRE(sheet.height == 192);
+  REQUIRE(sheet.width == 3 * 192);
+  const auto distance = [&](std::size_t part) { // mean square, from the clean one on the right
+    double sum = 0.0;
+    for (std::size_t y = 0; y < 192; ++y)
+      for (std::size_t x = 0; x < 192; ++x)
+        for (std::size_t c = 0; c < 3; ++c)
+          sum += std::pow(double(sheet.at(y, 192 * part + x)[c]) - double(sheet.at(y, 2 * 192 + x)[c]), 2.0);
+    return sum / (192.0 * 192.0 * 3.0);
+  };
+  CHECK(std::sqrt(distance(0)) == Approx(15.0).epsilon(0.05)); // less what clamping takes
+  const double psnr = -10.0 * std::log10(distance(1) / (255.0 * 255.0));
   const auto line = nlohmann::json::parse(measured.said.substr(measured.said.find("{\"mean\"")));
   CHECK(line["mean"]["50"].get<double>() == Approx(log.back()["psnr"]["50"].get<double>()).margin(0.05));
+  CHECK(psnr == Approx(line["mean"]["15"].get<double>()).margin(0.05));
 }
 
 TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
@@ -311,4 +326,5 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   CHECK_THAT(refused({"export", "--folder", (folder / "none").string()}), says("denoiser.ckpt"));
   CHECK_THAT(refused({"evaluate", (folder / "t/denoiser.ckpt").string(), "--photographs", "."}),
              says("denoiser.ckpt"));
+  CHECK_THAT(refused({"evaluate", "none", "--photographs", ".", "--level", "9"}), says("--out"));
 }
