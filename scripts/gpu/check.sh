@@ -88,7 +88,7 @@ if [ "$test_seconds" -gt 0 ]; then
   done
   test_on_device core core_libtorch 4
   test_on_device libtorch libtorch_tests 3 '[device]'
-  test_on_device models models_diffusion 6 '[device]'
+  test_on_device models models_diffusion 8 '[device]'
   given=$work/programs
   names+=(inpaint superres train)
   start inpaint "$test_seconds" "$here/program_case.sh" pushforward_inpaint "$given" "$device" plain 1e-3 \
