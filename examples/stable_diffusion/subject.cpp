@@ -76,8 +76,8 @@ at::Tensor subject::latent(const latent_model& m) const {
     bar.show(examples::share_done(p), 1.0);
   };
   return m.with_denoiser([&](const auto& denoiser) {
-    return sample(x, model(denoiser, m.path()), sampler_of(m.path(), own_sample()), latent_constraint{},
-                  update{none{}}, {}, observe)
+    return sample(x, model(denoiser, m.path()), sampler_of(m.path(), own_sample()),
+                  examples::any_constraint{}, update{none{}}, {}, observe)
         .x;
   });
 }

@@ -419,8 +419,9 @@ TEST_CASE("the noise of a run is its seed's, and --eta and --start say which of 
     const at::Tensor x = c.same.start < 1.0 ? at.a * guess + at.s * noise : noise;
     CHECK(relative_l2(r.latents("start"), x) < 1e-6);
     const at::Tensor z = m.with_denoiser([&](const auto& denoiser) {
-      return pushforward::sample(x, pushforward::model(denoiser, m.path()), sampler, latent_constraint{},
-                                 pushforward::update{pushforward::none{}}, {.seed = 7})
+      return pushforward::sample(x, pushforward::model(denoiser, m.path()), sampler,
+                                 examples::any_constraint{}, pushforward::update{pushforward::none{}},
+                                 {.seed = 7})
           .x;
     });
     CHECK(relative_l2(r.latents(), z) < 1e-5);
