@@ -64,6 +64,25 @@ void must_hold(const at::Tensor& image, std::int64_t side, const fs::path& path)
                    std::to_string(side));
 }
 
+/// Scaled down to half a million pixels where it has more.
+at::Tensor scaled_photograph(const fs::path& path, std::int64_t side) {
+  const at::Tensor image = read_image(path);
+  at::Tensor scaled = scaled_down(image, std::sqrt(pixels_of(image) / 5e5));
+  must_hold(scaled, side, path);
+  return scaled;
+}
+
+/// A square of it in [0, 1], at a share of the way down and across.
+at::Tensor crop_of(const at::Tensor& image, std::int64_t side, double down, double across) {
+  const auto place = [side](std::int64_t size, double share) {
+    return static_cast<std::int64_t>(share * static_cast<double>(size - side));
+  };
+  return image.narrow(2, place(image.size(2), down), side)
+      .narrow(3, place(image.size(3), across), side)
+      .div(255.0)
+      .contiguous();
+}
+
 /// A photograph at every scale, [H, W, 3] in bytes, the largest first.
 std::vector<at::Tensor> scales_of(const fs::path& path, std::int64_t patch, double& pixels) {
   constexpr double large = 1.5e6, most = 12.0;
@@ -154,16 +173,25 @@ at::Tensor patches(const photograph_set& set, std::int64_t count, std::int64_t s
 
 std::vector<at::Tensor> held_out_crops(const fs::path& folder, std::int64_t side) {
   std::vector<at::Tensor> crops;
-  for (const auto& path : pictures_in(folder)) {
-    const at::Tensor image = read_image(path);
-    const at::Tensor scaled = scaled_down(image, std::sqrt(pixels_of(image) / 5e5));
-    must_hold(scaled, side, path);
-    crops.push_back(scaled.narrow(2, (scaled.size(2) - side) / 2, side)
-                        .narrow(3, (scaled.size(3) - side) / 2, side)
-                        .div(255.0)
-                        .contiguous());
-  }
+  for (const auto& path : pictures_in(folder))
+    crops.push_back(crop_of(scaled_photograph(path, side), side, 0.5, 0.5));
   return crops;
+}
+
+at::Tensor crops_of(const fs::path& folder, std::size_t count, std::int64_t side) {
+  constexpr std::pair<double, double> places[] = {
+      {0.5, 0.5}, {0.25, 0.25}, {0.75, 0.75}, {0.25, 0.75}, {0.75, 0.25}};
+  const auto paths = pictures_in(folder);
+  if (count == 0 || count > std::size(places) * paths.size())
+    throw pushforward::bad_option(std::to_string(count) + " crops of " + std::to_string(paths.size()) +
+                                  " photographs: take 1 to " +
+                                  std::to_string(std::size(places) * paths.size()));
+  std::vector<at::Tensor> crops;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto [down, across] = places[i / paths.size()];
+    crops.push_back(crop_of(scaled_photograph(paths[i % paths.size()], side), side, down, across));
+  }
+  return at::cat(crops);
 }
 
 } // namespace photographs

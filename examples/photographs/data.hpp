@@ -40,4 +40,9 @@ at::Tensor patches(const photograph_set& set, std::int64_t count, std::int64_t s
 /// pixels are scaled down to that; in [0, 1]. \throws as read_photographs
 std::vector<at::Tensor> held_out_crops(const std::filesystem::path& folder, std::int64_t side = 192);
 
+/// `count` crops [count, 3, side, side] of the photographs so scaled, in [0, 1]: of each the middle, then of
+/// each a quarter of the way to its corners, until there are as many. \throws as read_photographs, and
+/// pushforward::bad_option for more than five of each
+at::Tensor crops_of(const std::filesystem::path& folder, std::size_t count, std::int64_t side);
+
 } // namespace photographs

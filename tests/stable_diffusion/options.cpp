@@ -59,7 +59,7 @@ TEST_CASE("numbers that an option cannot take are refused by its name, with what
            {"inpaint", "--eta", "", R"(must be a finite number, not "")"},
            {"inpaint", "--policy", "",
             R"("" is not one of exact_newton, forward_mode_newton, )"
-            "gradient_descent, inexact_newton, none, vae_newton"},
+            "gradient_descent, inexact_newton, none, posterior_step, vae_newton"},
            {"inpaint", "--prompt", "a \xff", "is not UTF-8"},
            {"style", "--negative-prompt", "\xed\xa0\x80", "is not UTF-8"},
            {"inpaint", "--tolerance", "inf", "must be a finite number, not inf"},

@@ -1,0 +1,256 @@
+#pragma once
+/// \file
+/// Compares ways to steer a denoiser at equal cost: tasks, methods with their grids, and the table.
+///
+///     policies::bench b{model, images, {.passes = {40, 100}}};
+///     b.add_tasks();
+///     b.run(std::cout);
+///
+/// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1].
+
+#include <pushforward/libtorch/tensor.hpp>
+#include <pushforward/pushforward.hpp>
+
+#include <ATen/ATen.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <iomanip>
+#include <map>
+#include <ostream>
+#include <random>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace policies {
+
+namespace pf = pushforward;
+using at::Tensor;
+using json = nlohmann::ordered_json;
+
+/// PSNR in dB of each image, after clamping to [0, 1].
+inline std::vector<double> psnr(const Tensor& x, const Tensor& truth) {
+  std::vector<double> all;
+  const Tensor square = (x.clamp(0.0, 1.0) - truth).to(at::kDouble).square();
+  for (std::int64_t i = 0; i < x.size(0); ++i)
+    all.push_back(-10.0 * std::log10(square[i].mean().item<double>()));
+  return all;
+}
+
+/// Structural similarity of each image (Wang, Bovik, Sheikh and Simoncelli 2004): Gaussian window of 11
+/// and 1.5, of the mean of the channels, where the window lies inside.
+inline std::vector<double> ssim(const Tensor& x, const Tensor& truth) {
+  const Tensor g = at::exp(-at::arange(-5, 6, at::kDouble).square() / (2.0 * 1.5 * 1.5));
+  const Tensor window = (g / g.sum()).outer(g / g.sum()).view({1, 1, 11, 11});
+  const auto grey = [](const Tensor& t) { return t.to(at::kDouble).clamp(0.0, 1.0).mean(1, true); };
+  const auto local = [&](const Tensor& t) { return at::conv2d(t, window); };
+  const Tensor a = grey(x), b = grey(truth), ma = local(a), mb = local(b);
+  const Tensor va = local(a * a) - ma * ma, vb = local(b * b) - mb * mb, ab = local(a * b) - ma * mb;
+  constexpr double c1 = 0.01 * 0.01, c2 = 0.03 * 0.03;
+  const Tensor map = (2.0 * ma * mb + c1) * (2.0 * ab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
+  const Tensor mean = map.mean({1, 2, 3}).contiguous();
+  return {mean.const_data_ptr<double>(), mean.const_data_ptr<double>() + mean.numel()};
+}
+
+/// What came out of one setting of one method, for each image.
+struct outcome {
+  std::string setting;
+  double passes = 0.0; ///< a sample, a backward pass counted twice
+  double seconds = 0.0;
+  std::vector<double> psnr, ssim, rmse;
+
+  double mean_psnr() const { return mean(psnr); }
+  static double mean(const std::vector<double>& v) {
+    double sum = 0.0;
+    for (const double x : v) sum += x;
+    return v.empty() ? 0.0 : sum / static_cast<double>(v.size());
+  }
+};
+
+/// The 95 % interval of the mean of a paired difference, by resampling the images 2,000 times.
+inline std::pair<double, double> paired_interval(const std::vector<double>& a, const std::vector<double>& b) {
+  std::mt19937_64 random(1);
+  std::uniform_int_distribution<std::size_t> any(0, a.size() - 1);
+  std::vector<double> means;
+  for (int r = 0; r < 2000; ++r) {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const std::size_t j = any(random);
+      sum += a[j] - b[j];
+    }
+    means.push_back(sum / static_cast<double>(a.size()));
+  }
+  std::sort(means.begin(), means.end());
+  return {means[50], means[1949]};
+}
+
+inline const char* verdict(const std::pair<double, double>& interval) {
+  return interval.first > 0.0 ? "better" : interval.second < 0.0 ? "worse" : "not told apart";
+}
+
+struct options {
+  std::vector<std::size_t> passes{40, 100};
+  std::set<std::string> tasks, methods; ///< empty: all
+  double largest = 10.0;                ///< sigma where a run starts
+  double smallest = 0.01;
+  std::uint64_t seed = 3;
+};
+
+/// \tparam Denoiser models `differentiable_denoiser` on tensors, or `denoiser`: then what runs backward is
+/// left out
+template <class Denoiser> class bench {
+public:
+  /// Refers to the denoiser.
+  bench(const Denoiser& d, options o)
+      : denoiser_{d}, options_{std::move(o)}, path_{options_.largest, options_.smallest} {}
+
+  /// Every task on these images: calls f(name, constraint, whether it can be replaced, noise level).
+  template <class F> void each_task(const Tensor& y, F f) const {
+    at::manual_seed(options_.seed);
+    const auto n = y.size(2);
+    const auto wanted = [&](const char* name) {
+      return options_.tasks.empty() || options_.tasks.count(name) > 0;
+    };
+    const Tensor noise = at::randn_like(y);
+    const Tensor share = (at::rand({y.size(0), 1, n, n}) < 0.1).to(at::kFloat).expand_as(y).contiguous();
+    Tensor block = at::ones_like(y), lines = at::ones_like(y);
+    block.narrow(2, n / 3, n / 3).narrow(3, n / 3, n / 3).zero_();
+    for (std::int64_t i = 8; i + 3 <= n; i += 16) lines.narrow(2, i, 3).zero_();
+    if (wanted("block")) f("block", pf::masked<Tensor>(y, block), block);
+    if (wanted("lines")) f("lines", pf::masked<Tensor>(y, lines), lines);
+    if (wanted("random10")) f("random10", pf::masked<Tensor>(y, share), share);
+    const auto mean = pf::averaging(y, 4);
+    const auto blur = pf::gaussian_blur(y, 2.0, 6);
+    if (wanted("x4")) f("x4", pf::linear(mean, mean.apply(y)), Tensor());
+    const Tensor small = mean.apply(y);
+    if (wanted("x4_noise"))
+      f("x4_noise", pf::linear(mean, small + 0.05 * noise.narrow(2, 0, n / 4).narrow(3, 0, n / 4), 0.05),
+        Tensor());
+    if (wanted("blur_noise")) f("blur_noise", pf::linear(blur, blur.apply(y) + 0.05 * noise, 0.05), Tensor());
+  }
+
+  /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
+  /// sample_result.
+  template <class Constraint, class F>
+  void each_method(const Constraint& c, const Tensor& y, std::size_t passes, F f) const {
+    const auto wanted = [&](const char* name) {
+      return options_.methods.empty() || options_.methods.count(name) > 0;
+    };
+    const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
+      const std::size_t steps = std::max<std::size_t>(2, passes / cost);
+      const auto sampler = pf::karras_euler(path_, {.steps = steps, .renoise = renoise});
+      return pf::sample(pf::noise_at(path_, y, sampler.time(0), options_.seed), pf::model(denoiser_, path_),
+                        sampler, c, rule);
+    };
+    const auto text = [](const char* name, double value) {
+      std::ostringstream s;
+      s << ", " << name << " " << value;
+      return s.str();
+    };
+    constexpr bool backward = pf::differentiable_denoiser<Denoiser, Tensor>;
+    constexpr bool replaceable = pf::replaceable_constraint<Constraint, Tensor>;
+    for (const double renoise : {0.0, 0.5, 1.0}) {
+      const std::string redrawn = text("renoise", renoise);
+      if (wanted("posterior step")) {
+        for (const std::size_t m : {1U, 2U, 4U})
+          f("posterior step", "m " + std::to_string(m) + redrawn,
+            [&] { return go(1 + m, renoise, pf::posterior_step{.krylov = m}); });
+        f("posterior step", "m 1, noise of x0'" + redrawn,
+          [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
+      }
+      for (const auto& [first, last] : {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}, {0.1, 0.01}, {0.25, 0.25}})
+        for (const std::size_t k : {1U, 2U, 5U}) {
+          const std::string setting = "K " + std::to_string(k) + text("rate", first) +
+                                      (first == last ? "" : text("to", last)) + redrawn;
+          const pf::infinity_norm rate{{first, last}};
+          if (k == 1 && first != last && last != 0.01) continue;
+          if (wanted("inexact Newton"))
+            f("inexact Newton", setting, [&] {
+              return go(1 + 2 * k, renoise, pf::update{pf::inexact_newton{}, rate, k});
+            });
+          if constexpr (backward)
+            if (wanted("gradient descent"))
+              f("gradient descent", setting, [&] {
+                return go(1 + 3 * k, renoise, pf::update{pf::gradient_descent{}, rate, k});
+              });
+        }
+      if constexpr (backward)
+        if (wanted("posterior step by vjp"))
+          f("posterior step by vjp", "m 1" + redrawn,
+            [&] { return go(3, renoise, pf::posterior_step_by_vjp{}); });
+      if constexpr (replaceable)
+        if (wanted("posterior step, replaced"))
+          for (const double below : {0.15, 1e9})
+            f("posterior step, replaced", "m 1" + text("below", below) + redrawn, [&] {
+              return go(2, renoise, pf::with_replacement<pf::posterior_step>{{}, below});
+            });
+    }
+    if constexpr (replaceable)
+      if (wanted("DDNM"))
+        for (const double eta : {0.0, 0.85, 1.0})
+          f("DDNM", "eta" + text("", eta).substr(1), [&] { return go(1, eta, pf::replacement{}); });
+    if (wanted("plain sampling")) f("plain sampling", "", [&] { return go(1, 0.0, pf::update{pf::none{}}); });
+  }
+
+  /// Of each method the setting that is best on `tuned`, on `tested`. `tell` gets a line of JSON for each.
+  template <class Tell> void run(const Tensor& tuned, const Tensor& tested, const Tell& tell) const {
+    for (const std::size_t passes : options_.passes) {
+      std::map<std::string, std::map<std::string, std::string>> best; // task, method -> setting
+      each_task(tuned, [&](const std::string& task, const auto& c, const Tensor&) {
+        std::map<std::string, double> psnr_of;
+        each_method(c, tuned, passes,
+                    [&](const std::string& method, const std::string& setting, const auto& go) {
+                      const outcome o = measured(setting, c, tuned, go);
+                      tell(line("tuned", task, method, passes, o));
+                      if (!psnr_of.count(method) || o.mean_psnr() > psnr_of[method]) {
+                        psnr_of[method] = o.mean_psnr();
+                        best[task][method] = setting;
+                      }
+                    });
+      });
+      each_task(tested, [&](const std::string& task, const auto& c, const Tensor&) {
+        each_method(c, tested, passes,
+                    [&](const std::string& method, const std::string& setting, const auto& go) {
+                      if (best[task][method] == setting)
+                        tell(line("tested", task, method, passes, measured(setting, c, tested, go)));
+                    });
+      });
+    }
+  }
+
+private:
+  template <class Constraint, class Go>
+  outcome measured(const std::string& setting, const Constraint& c, const Tensor& y, const Go& go) const {
+    const auto start = std::chrono::steady_clock::now();
+    const auto r = go();
+    outcome o{setting, 0.0, 0.0, psnr(r.x, y), ssim(r.x, y), {}};
+    o.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    o.passes = static_cast<double>(r.passes.forward + 2 * r.passes.backward) / static_cast<double>(y.size(0));
+    pf::pass_counts counts;
+    const Tensor residual = c.least_squares(r.x, counts).residual;
+    for (std::int64_t i = 0; i < y.size(0); ++i)
+      o.rmse.push_back(residual[i].to(at::kDouble).square().mean().sqrt().template item<double>());
+    return o;
+  }
+
+  static json line(const char* role, const std::string& task, const std::string& method, std::size_t budget,
+                   const outcome& o) {
+    return {{"role", role},         {"task", task},        {"method", method}, {"budget", budget},
+            {"setting", o.setting}, {"passes", o.passes},  {"psnr", o.psnr},   {"ssim", o.ssim},
+            {"rmse", o.rmse},       {"seconds", o.seconds}};
+  }
+
+  const Denoiser& denoiser_;
+  options options_;
+  pf::variance_exploding path_;
+};
+
+} // namespace policies
