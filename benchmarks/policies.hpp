@@ -166,7 +166,8 @@ public:
         f("posterior step", "m 1, noise of x0'" + redrawn,
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
       }
-      for (const auto& [first, last] : {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}, {0.1, 0.01}, {0.25, 0.25}})
+      for (const auto& [first, last] :
+           {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}, {0.1, 0.01}, {0.25, 0.25}})
         for (const std::size_t k : {1U, 2U, 5U}) {
           const std::string setting = "K " + std::to_string(k) + text("rate", first) +
                                       (first == last ? "" : text("to", last)) + redrawn;

@@ -35,9 +35,10 @@ auto least_squares_look(const char* name, std::size_t krylov, const Constraint& 
   } else {
     need_one("this constraint has no least_squares(x0, counts)");
     if (!error_has_length<Constraint>())
-      throw bad_option(std::string(name) + ": the length of this constraint's error says nothing, and it has no "
-                                           "least_squares(x0, counts) to take it from "
-                                           "(docs/concepts/constraint.md)");
+      throw bad_option(std::string(name) +
+                       ": the length of this constraint's error says nothing, and it has no "
+                       "least_squares(x0, counts) to take it from "
+                       "(docs/concepts/constraint.md)");
     return half_square_only<T>{evaluate(c, x0, counts)};
   }
 }
