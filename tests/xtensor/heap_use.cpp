@@ -135,6 +135,23 @@ TEMPLATE_TEST_CASE("nor does it under other constraints, policies and step sizes
   SECTION("a constant step") {
     takes_nothing(x, known, update{inexact_newton{}, constant_step{constant_rate(0.2)}, iterations});
   }
+  SECTION("the posterior step, with replacement or without") {
+    const auto still = [&](const T& start, const auto& c, const auto& rule) {
+      const auto use = watched_run(start, c, rule, 1.0, finite_check::every_pass);
+      CHECK(use.events == steps * 3);
+      if constexpr (pushforward::detail::recycle_blocks) CHECK(use.later == 0);
+    };
+    const linear noisy(cubic, cubic.apply(image), 0.05);
+    for (const std::size_t krylov : {1U, 3U}) {
+      still(x, known, posterior_step{.krylov = krylov});
+      still(x, noisy, posterior_step{.krylov = krylov});
+      still(x, weighted_sum(weighted{0.5, noisy}, weighted{2.0, known}), posterior_step{.krylov = krylov});
+      still(x, known, with_replacement<posterior_step>{{.krylov = krylov}, 1e9});
+    }
+    const enlarging_autoencoder<T> vae(image);
+    still(standard_normal(vae.encode(image), {.seed = 2}), decoded(known, vae, encoder_difference{}),
+          posterior_step{});
+  }
   SECTION("latents under a constraint on images, by VAE-Newton") {
     const enlarging_autoencoder<T> vae(image);
     const T z = standard_normal(vae.encode(image), {.seed = 2});
