@@ -129,6 +129,49 @@ void batch_xtensor(benchmark::State& state) {
        static_cast<double>(shape[0] * setting::steps * setting::iterations));
 }
 
+/// What an update rule costs beside its passes: the loop's algebra, without a network, in processor time for
+/// each pass, and as a share of a pass of 5 ms. For latents of 1 x 4 x 64 x 64.
+void rule_xtensor(benchmark::State& state, const auto& rule) {
+  const setting s;
+  const busy_work nothing(0.0);
+  const busy_denoiser<tensor> denoiser{s, nothing};
+  const auto start = start_of(latents);
+  const auto constraint = constraint_of(latents);
+  const auto run = [&] {
+    return pushforward::sample(start, pushforward::model{denoiser, s.path}, s.sampler, constraint, rule)
+        .passes.forward;
+  };
+  std::size_t passes = run();
+  double used = 0.0;
+  for (auto _ : state) {
+    const double before = processor_seconds();
+    benchmark::DoNotOptimize(passes = run());
+    const double taken = processor_seconds() - before;
+    used += taken;
+    state.SetIterationTime(taken);
+  }
+  const double each = used / (static_cast<double>(state.iterations()) * static_cast<double>(passes));
+  state.counters["us_a_pass"] = 1e6 * each;
+  state.counters["percent_of_5_ms"] = 100.0 * each / 5e-3;
+}
+
+using pushforward::posterior_step;
+BENCHMARK_CAPTURE(rule_xtensor, inexact_newton, pushforward::update{pushforward::inexact_newton{}})
+    ->Name("rule/xtensor/inexact_newton")
+    ->UseManualTime()
+    ->Iterations(50);
+BENCHMARK_CAPTURE(rule_xtensor, posterior_step, posterior_step{})
+    ->Name("rule/xtensor/posterior_step")
+    ->UseManualTime()
+    ->Iterations(50);
+BENCHMARK_CAPTURE(rule_xtensor, posterior_step_3, posterior_step{.krylov = 3})
+    ->Name("rule/xtensor/posterior_step, 3 products")
+    ->UseManualTime()
+    ->Iterations(50);
+BENCHMARK_CAPTURE(rule_xtensor, replaced, pushforward::with_replacement<posterior_step>{{}, 1e9})
+    ->Name("rule/xtensor/posterior_step, replaced")
+    ->UseManualTime()
+    ->Iterations(50);
 BENCHMARK(overhead_xtensor)
     ->Name("overhead/xtensor")
     ->ArgName("pass_us")
