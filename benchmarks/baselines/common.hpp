@@ -4,7 +4,6 @@
 /// `sample`, or as a loop of its own where it is neither.
 
 #include <pushforward/constraints/least_squares.hpp>
-#include <pushforward/paths/variance_preserving.hpp>
 #include <pushforward/sample.hpp>
 #include <pushforward/samplers/path_sampler.hpp>
 
