@@ -25,7 +25,7 @@ struct ding_options {
 /// passes. Draws 1, 2, ... of the seed: two a step. It looks at the model twice a step, and so is a loop of
 /// its own.
 template <tensor T, class Denoiser, class Path>
-sample_result<T> ding(T x, const model<Denoiser, Path>& m, std::vector<double> times, const T& target,
+sample_result<T> ding(T x, const model<Denoiser, Path>& m, const std::vector<double>& times, const T& target,
                       const T& mask, const ding_options& o = {}, const sample_options& options = {}) {
   using traits = tensor_traits<T>;
   using net = estimator<T, Denoiser, Path>;
