@@ -8,6 +8,12 @@
 ///
 /// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1].
 
+#include "baselines/ddnm_plus.hpp"
+#include "baselines/diffpir.hpp"
+#include "baselines/dps.hpp"
+#include "baselines/mpgd.hpp"
+#include "baselines/pigdm.hpp"
+
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/pushforward.hpp>
 
@@ -112,7 +118,7 @@ public:
   bench(const Denoiser& d, options o)
       : denoiser_{d}, options_{std::move(o)}, path_{options_.largest, options_.smallest} {}
 
-  /// Every task on these images: calls f(name, constraint, whether it can be replaced, noise level).
+  /// Every task on these images: calls f(name, constraint, noise level).
   template <class F> void each_task(const Tensor& y, F f) const {
     at::manual_seed(options_.seed);
     const auto n = y.size(2);
@@ -124,31 +130,33 @@ public:
     Tensor block = at::ones_like(y), lines = at::ones_like(y);
     block.narrow(2, n / 3, n / 3).narrow(3, n / 3, n / 3).zero_();
     for (std::int64_t i = 8; i + 3 <= n; i += 16) lines.narrow(2, i, 3).zero_();
-    if (wanted("block")) f("block", pf::masked<Tensor>(y, block), block);
-    if (wanted("lines")) f("lines", pf::masked<Tensor>(y, lines), lines);
-    if (wanted("random10")) f("random10", pf::masked<Tensor>(y, share), share);
+    if (wanted("block")) f("block", pf::masked<Tensor>(y, block), 0.0);
+    if (wanted("lines")) f("lines", pf::masked<Tensor>(y, lines), 0.0);
+    if (wanted("random10")) f("random10", pf::masked<Tensor>(y, share), 0.0);
     const auto mean = pf::averaging(y, 4);
     const auto blur = pf::gaussian_blur(y, 2.0, 6);
-    if (wanted("x4")) f("x4", pf::linear(mean, mean.apply(y)), Tensor());
+    if (wanted("x4")) f("x4", pf::linear(mean, mean.apply(y)), 0.0);
     const Tensor small = mean.apply(y);
     if (wanted("x4_noise"))
       f("x4_noise", pf::linear(mean, small + 0.05 * noise.narrow(2, 0, n / 4).narrow(3, 0, n / 4), 0.05),
-        Tensor());
-    if (wanted("blur_noise")) f("blur_noise", pf::linear(blur, blur.apply(y) + 0.05 * noise, 0.05), Tensor());
+        0.05);
+    if (wanted("blur_noise")) f("blur_noise", pf::linear(blur, blur.apply(y) + 0.05 * noise, 0.05), 0.05);
   }
 
   /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
   /// sample_result.
   template <class Constraint, class F>
-  void each_method(const Constraint& c, const Tensor& y, std::size_t passes, F f) const {
+  void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, F f) const {
     const auto wanted = [&](const char* name) {
       return options_.methods.empty() || options_.methods.count(name) > 0;
     };
-    const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
-      const std::size_t steps = std::max<std::size_t>(2, passes / cost);
-      const auto sampler = pf::karras_euler(path_, {.steps = steps, .renoise = renoise});
+    const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };
+    const auto with_sampler = [&](const auto& sampler, const auto& rule) {
       return pf::sample(pf::noise_at(path_, y, sampler.time(0), options_.seed), pf::model(denoiser_, path_),
                         sampler, c, rule);
+    };
+    const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
+      return with_sampler(pf::karras_euler(path_, {.steps = steps_at(cost), .renoise = renoise}), rule);
     };
     const auto text = [](const char* name, double value) {
       std::ostringstream s;
@@ -166,13 +174,12 @@ public:
         f("posterior step", "m 1, noise of x0'" + redrawn,
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
       }
-      for (const auto& [first, last] :
-           {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}, {0.1, 0.01}, {0.25, 0.25}})
+      for (const auto& [first, last] : {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}})
         for (const std::size_t k : {1U, 2U, 5U}) {
           const std::string setting = "K " + std::to_string(k) + text("rate", first) +
                                       (first == last ? "" : text("to", last)) + redrawn;
           const pf::infinity_norm rate{{first, last}};
-          if (k == 1 && first != last && last != 0.01) continue;
+          if (k == 5 && passes < 100) continue; // too few time steps
           if (wanted("inexact Newton"))
             f("inexact Newton", setting, [&] {
               return go(1 + 2 * k, renoise, pf::update{pf::inexact_newton{}, rate, k});
@@ -198,6 +205,40 @@ public:
       if (wanted("DDNM"))
         for (const double eta : {0.0, 0.85, 1.0})
           f("DDNM", "eta" + text("", eta).substr(1), [&] { return go(1, eta, pf::replacement{}); });
+    if (wanted("DDNM+") && noise > 0.0)
+      f("DDNM+", "", [&] {
+        const baselines::ddnm_plus_sampler sampler(path_, pf::karras_times(path_, passes), noise);
+        return with_sampler(sampler, baselines::ddnm_plus{sampler});
+      });
+    if (wanted("DiffPIR"))
+      for (const double lambda : {1.0, 7.0})
+        for (const double zeta : {0.3, 1.0})
+          f("DiffPIR", "lambda" + text("", lambda).substr(2) + text("zeta", zeta), [&] {
+            return with_sampler(baselines::diffpir_sampler(path_, pf::karras_times(path_, passes), zeta),
+                                baselines::diffpir{.noise_level = noise, .lambda = lambda});
+          });
+    // DDIM with eta, or a share of the next noise drawn anew
+    const auto redrawn = [&](std::size_t cost, double share) {
+      return pf::karras_euler(path_, {.steps = steps_at(cost), .renoise = share});
+    };
+    if (wanted("MPGD"))
+      for (const double scale : {17.5, 4.0, 1.0, 0.25})
+        f("MPGD", "scale" + text("", scale).substr(2), [&] {
+          const auto sampler = redrawn(1, 0.5);
+          return with_sampler(sampler, baselines::mpgd{.grid = {path_, sampler}, .scale = scale});
+        });
+    if constexpr (backward) {
+      if (wanted("DPS"))
+        for (const double scale : {0.3, 1.0, 3.0, 10.0})
+          f("DPS", "scale" + text("", scale).substr(2), [&] {
+            const auto sampler = redrawn(3, 1.0);
+            return with_sampler(sampler, baselines::dps{.grid = {path_, sampler}, .scale = scale});
+          });
+      if (wanted("PiGDM"))
+        for (const double share : {0.0, 1.0})
+          f("PiGDM", "renoise" + text("", share).substr(2),
+            [&] { return with_sampler(redrawn(3, share), baselines::pigdm{.noise_level = noise}); });
+    }
     if (wanted("plain sampling")) f("plain sampling", "", [&] { return go(1, 0.0, pf::update{pf::none{}}); });
   }
 
@@ -205,9 +246,9 @@ public:
   template <class Tell> void run(const Tensor& tuned, const Tensor& tested, const Tell& tell) const {
     for (const std::size_t passes : options_.passes) {
       std::map<std::string, std::map<std::string, std::string>> best; // task, method -> setting
-      each_task(tuned, [&](const std::string& task, const auto& c, const Tensor&) {
+      each_task(tuned, [&](const std::string& task, const auto& c, double noise) {
         std::map<std::string, double> psnr_of;
-        each_method(c, tuned, passes,
+        each_method(c, tuned, noise, passes,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
                       const outcome o = measured(setting, c, tuned, go);
                       tell(line("tuned", task, method, passes, o));
@@ -217,8 +258,8 @@ public:
                       }
                     });
       });
-      each_task(tested, [&](const std::string& task, const auto& c, const Tensor&) {
-        each_method(c, tested, passes,
+      each_task(tested, [&](const std::string& task, const auto& c, double noise) {
+        each_method(c, tested, noise, passes,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
                       if (best[task][method] == setting)
                         tell(line("tested", task, method, passes, measured(setting, c, tested, go)));
