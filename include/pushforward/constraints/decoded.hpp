@@ -8,7 +8,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,7 +22,6 @@ template <tensor T, class Decoder, class Problem, bool exact> struct decoded_pro
   const Decoder& decoder;
   T z, image; ///< where it is linearized
   Problem pixels;
-  std::function<T(const T&)> vjp; ///< of the decoder
   decltype(Problem::residual) residual;
   constraint_value<T> value;
 
@@ -38,8 +36,11 @@ template <tensor T, class Decoder, class Problem, bool exact> struct decoded_pro
                         counts);
   }
   template <class R> T adjoint(const R& r, pass_counts& counts) const requires exact_adjoint {
-    counts.decoder_backward += tensor_traits<T>::shape_of(z).samples();
-    return vjp(pixels.adjoint(r, counts));
+    const std::size_t samples = tensor_traits<T>::shape_of(z).samples();
+    const auto again = decoder.linearize_decode(z); // a linearization may serve once
+    counts.decoder_forward += samples;
+    counts.decoder_backward += samples;
+    return again.vjp(pixels.adjoint(r, counts));
   }
   template <class R> R covary(const R& r) const { return pixels.covary(r); }
   bool noisy() const { return pixels.noisy(); }
@@ -47,11 +48,10 @@ template <tensor T, class Decoder, class Problem, bool exact> struct decoded_pro
 
 template <bool exact, tensor T, class Decoder, class Problem>
 decoded_problem<T, Decoder, Problem, exact> make_decoded_problem(const Decoder& d, const T& z, T image,
-                                                                 Problem pixels, T error,
-                                                                 std::function<T(const T&)> vjp) {
+                                                                 Problem pixels, T error) {
   auto residual = pixels.residual;
   constraint_value<T> value{pixels.value.loss, std::move(error)};
-  return {d, z, std::move(image), std::move(pixels), std::move(vjp), std::move(residual), std::move(value)};
+  return {d, z, std::move(image), std::move(pixels), std::move(residual), std::move(value)};
 }
 
 } // namespace detail
@@ -78,8 +78,7 @@ struct decoder_vjp {
     auto pixels = c.least_squares(image.value, counts);
     counts.decoder_backward += samples;
     T e = image.vjp(pixels.value.error);
-    return detail::make_decoded_problem<true>(d, z, std::move(image.value), std::move(pixels), std::move(e),
-                                              std::move(image.vjp));
+    return detail::make_decoded_problem<true>(d, z, std::move(image.value), std::move(pixels), std::move(e));
   }
 };
 
@@ -115,7 +114,7 @@ struct encoder_difference {
     counts.decoder_forward += tensor_traits<T>::shape_of(z).samples();
     auto pixels = c.least_squares(image, counts);
     T e = pulled_back(d, image, pixels.value.error, counts);
-    return detail::make_decoded_problem<false>(d, z, std::move(image), std::move(pixels), std::move(e), {});
+    return detail::make_decoded_problem<false>(d, z, std::move(image), std::move(pixels), std::move(e));
   }
 
 private:

@@ -63,7 +63,7 @@ per_sample_t<T> usable(const per_sample_t<T>& curvature, const per_sample_t<T>& 
 /// r. `product(at, w)` is J w. x moves with x0 where its noise (x - a x0) / s is to stay.
 template <class Model, class Look, class Product, class T = typename Model::tensor_type>
 moved<T> posterior_move(const Model& m, estimate<T> at, const Look& seen, std::size_t krylov, double damping,
-                        bool keeps_noise, const Product& product, const per_sample_t<T>* active) {
+                        bool keeps_noise, Product product, const per_sample_t<T>* active) {
   using traits = tensor_traits<T>;
   constexpr bool has_problem = least_squares_problem<Look, T>;
   const auto amount_of = [&](auto amount) {
@@ -214,7 +214,7 @@ struct posterior_step {
 };
 
 /// The posterior step with J^T w by backward passes in place of J w (the mean of TMPD, Boys et al. 2023, and
-/// of PiGDM, Song et al. 2023, for another covariance): 1 pass and m backward passes a time step. For
+/// of PiGDM, Song et al. 2023, for another covariance): m passes and m backward passes a time step. For
 /// comparison.
 struct posterior_step_by_vjp {
   static constexpr bool needs_vjp = true;
@@ -242,7 +242,12 @@ struct posterior_step_by_vjp {
                 const per_sample_t<T>* active) const {
     return detail::posterior_move(
         m, std::move(at), seen, krylov, damping.value_or(krylov > 1 ? 0.3 : 0.0), keeps_noise,
-        [&](const estimate<T>& here, const T& w) { return m.vjp(here, w); }, active);
+        [&, first = true](const estimate<T>& here, const T& w) mutable {
+          // a linearization may serve once
+          if (std::exchange(first, false)) return m.vjp(here, w);
+          return m.vjp(estimate<T>{here.x, here.x0, here.t, here.c, {}}, w);
+        },
+        active);
   }
 };
 
