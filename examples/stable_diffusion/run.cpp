@@ -265,6 +265,11 @@ void choose_pullback(const CLI::App& app, pullback_arguments& a, examples::polic
                              "out, or take inexact_newton");
     a.kind = pullback_kind::encoder;
   }
+  if (a.kind == pullback_kind::encoder && policy == examples::policy_kind::posterior_step)
+    examples::refuse_given(
+        app, {"--krylov"},
+        "with --pullback encoder, whose error is no gradient, so that one product is taken: "
+        "leave it out, or take --pullback decoder");
   if (a.kind == pullback_kind::decoder)
     examples::refuse_given(app, {"--encoder-probe"},
                            "with the decoder's pullback: leave it out, or pass --pullback encoder");
