@@ -16,8 +16,6 @@ namespace photographs {
 namespace fs = std::filesystem;
 using pushforward::bad_file;
 
-namespace {
-
 std::vector<fs::path> pictures_in(const fs::path& folder) {
   std::error_code fault;
   std::vector<fs::path> paths;
@@ -35,6 +33,8 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
   std::sort(paths.begin(), paths.end());
   return paths;
 }
+
+namespace {
 
 /// [1, 3, H, W], 0 to 255.
 at::Tensor read_image(const fs::path& path) {

@@ -23,6 +23,9 @@ struct photograph_set {
   std::string fingerprint; ///< of sizes and pixels: tells whether two sets are the same
 };
 
+/// All JPEG and PNG files of a folder, by name. \throws pushforward::bad_file where there are none
+std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder);
+
 /// All JPEG and PNG files of a folder, by name. Photographs of over 1.5 million pixels are halved first,
 /// since cameras and their JPEG blur and sharpen the last octave (unless that makes them smaller than a
 /// patch); then each is scaled down by sqrt 2 again and again while its shorter side is at least 3 / 2 of a

@@ -128,7 +128,9 @@ public:
     try {
       archive_.load_from(bytes.data(), bytes.size(), at::Device(at::kCPU)); // wherever it was trained
     } catch (const c10::Error&) {
-      throw bad_file(path.string() + ": is not a readable checkpoint; remove it to start anew");
+      throw bad_file(
+          path.string() +
+          ": is not a readable checkpoint of a training; name another, or move it away to start anew");
     }
   }
 
@@ -406,7 +408,11 @@ examples::picture sheet_of(const network& n, const std::vector<at::Tensor>& crop
 }
 
 void evaluate(const fs::path& weights, const fs::path& folder, const fs::path& sheet, double level) {
-  if (!sheet.empty()) examples::require_writable({sheet}, {{"the weights", weights}});
+  if (!sheet.empty()) {
+    std::vector<examples::input_file> read{{"the weights", weights}};
+    for (const auto& path : photographs::pictures_in(folder)) read.push_back({"a photograph", path});
+    examples::require_writable({sheet}, read);
+  }
   const network n = photographs::read_network(weights);
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
   const auto crops = photographs::held_out_crops(folder);
@@ -468,7 +474,9 @@ int main(int argc, char** argv) {
       add_output_option(evaluated, sheet, "a PNG: a row for each photograph, noisy, denoised and clean",
                         {".png"})
           ->default_str("none");
-  add_number(evaluated, "--level", level, positive, "standard deviation of that noise, of 255")->needs(drawn);
+  add_number(evaluated, "--level", level, numbers{.least = 0.01, .most = 10000.0},
+             "standard deviation of that noise, of 255")
+      ->needs(drawn);
 
   return run_with(app, argc, argv, [&] {
     if (exported.parsed()) {

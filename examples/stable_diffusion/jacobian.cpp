@@ -55,8 +55,8 @@ std::vector<at::Tensor> vectors_at(const at::Tensor& like, const arguments& a) {
   return all;
 }
 
-/// Magnitude of the products J v, one for each v, at each latent pixel. Of one-hot vectors (algorithms.md,
-/// section 3) it is exp(mean over the output channels c of log sqrt(sum over v of (J v)_c^2)), the geometric
+/// Magnitude of the products J v, one for each v, at each latent pixel. Of one-hot vectors
+/// it is exp(mean over the output channels c of log sqrt(sum over v of (J v)_c^2)), the geometric
 /// mean over the channels, and 0 where one of them is; of the one vector of ones it is the root of the sum of
 /// squares over the channels.
 at::Tensor magnitude_of(const at::Tensor& products, probe_vectors vectors) {

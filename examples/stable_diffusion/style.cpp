@@ -138,13 +138,10 @@ int main(int argc, char** argv) {
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     choose_pullback(app, a.pullback, a.run.update.policy, a.model.vae_placement.type);
-    if (a.run.update.policy == examples::policy_kind::posterior_step) {
-      if (a.pullback.kind == pullback_kind::encoder)
-        throw bad_option(
-            "--policy posterior_step takes its length from the error, which with --pullback encoder "
-            "has none for a style: take --pullback decoder, or inexact_newton");
-      examples::refuse_given(app, {"--krylov"}, "for a style, which takes one product: leave it out");
-    }
+    if (a.run.update.policy == examples::policy_kind::posterior_step)
+      throw bad_option(
+          "--policy posterior_step takes its length from a loss that is half a square, and a style's is a "
+          "norm: take inexact_newton");
     a.run.set_rates(app, 0.5, 0.1);
     check_model_options(app, a.model);
     check_run_options(app, a.run);

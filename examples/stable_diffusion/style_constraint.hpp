@@ -26,7 +26,7 @@ struct clip_passes {
 };
 
 /// loss = |G* - G(image)|, the Frobenius norm, with the Gram matrix G = F^T F of the features F [P, D] of the
-/// image's P patches after a residual block of CLIP, the class token dropped (algorithms.md, section 2). G is
+/// image's P patches after a residual block of CLIP, the class token dropped. G is
 /// a sum over the patches, divided by nothing, as in the reference. error = -grad of the loss, by autograd
 /// through CLIP alone; 0 where the loss is 0.
 class style_constraint {
