@@ -22,11 +22,12 @@ oracles=$(grep -cE '^[[:space:]]+[0-9]+ - oracles/.*\(Skipped\)$' "$log" || true
 gpu=$(grep -cE '^[[:space:]]+[0-9]+ - gpu/.*\(Skipped\)$' "$log" || true)
 others=$(grep -E '^[[:space:]]+[0-9]+ - .*\(Skipped\)$' "$log" | grep -vE ' - (oracles|gpu)/' || true)
 if [ -n "$others" ]; then printf 'not run:\n%s\n' "$others"; fi
-if [ "$gpu" -gt 0 ]; then
-  say "not run: the tests on a CUDA device, in $gpu groups; docs/gpu.md tells how"
-fi
+missing=
 if [ "$oracles" -gt 0 ]; then
-  say "not run: $oracles comparisons with diffusers, transformers and Pillow made anew (the tests above have recordings);" \
-    "scripts/setup.sh --ci installs them (5 GB), then run scripts/test.sh again"
+  missing="$oracles comparisons with diffusers, transformers and Pillow made anew (the tests above have recordings);"
+  missing+=" scripts/setup.sh --ci installs them (5 GB), then run scripts/test.sh again"
 fi
+if [ "$gpu" -gt 0 ]; then missing+="${missing:+; and }$gpu groups of tests on a CUDA device, see docs/gpu.md"; fi
+if [ -n "$missing" ]; then say "not run: $missing"; fi
+if [ "$status" != 0 ]; then say "FAILED: the tests that are listed above"; fi
 exit "$status"

@@ -346,11 +346,12 @@ private:
 /// Refuses options that were given and would do nothing, and what a run would refuse after a while.
 void check(const CLI::App& app, const request& r) {
   using examples::refuse_given;
-  bool steers = false, probes = false;
+  bool steers = false, by_rates = false, probes = false;
   for (const auto& word : r.policies) {
     const auto policy = mnist::policies().at(word);
     mnist::check_policy(r.base, policy);
     steers = steers || policy != policy_kind::none;
+    by_rates = by_rates || (policy != policy_kind::none && policy != policy_kind::posterior_step);
     probes = probes || examples::takes_differences(policy);
   }
   const bool decays = std::any_of(r.iterations.begin(), r.iterations.end(), [](auto k) { return k > 1; });
@@ -361,6 +362,10 @@ void check(const CLI::App& app, const request& r) {
   if (!steers)
     refuse_given(app, {"--K", "--rates", "--probe", "--select", "--limit"},
                  "with --policies none alone: leave it out, or name other policies");
+  if (!by_rates)
+    refuse_given(app, {"--K", "--rates", "--select", "--limit"},
+                 "with --policies posterior_step, which has neither K nor rates: leave it out, or name other "
+                 "policies");
   if (!probes) refuse_given(app, {"--probe"}, "with policies that take no forward differences: leave it out");
   if (r.iterations.size() * r.rates.size() == 1 && r.select > 0)
     refuse_given(app, {"--select"}, "with one K and one pair of rates, as there is no choice: leave it out");

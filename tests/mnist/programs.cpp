@@ -180,6 +180,7 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"superres", {"--cutoff", "0.1"}, "--cutoff has no effect"},
            {"directions", {"--time", "-1"}, "--time: must be 0 or positive, not -1"},
            {"evaluate", {"--policies", "none", "--K", "3"}, "--K has no effect"},
+           {"evaluate", {"--policies", "none", "posterior_step", "--K", "3"}, "--K has no effect"},
            {"evaluate", {"--policies", "gradient_descent", "--probe", "0.1"}, "--probe has no effect"},
            {"evaluate", {"--limit", "0.1"}, "--limit has no effect"},
            {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},
