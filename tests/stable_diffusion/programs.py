@@ -53,7 +53,7 @@ Image.fromarray(mask[:, :90]).save(out / "narrow_mask.png")
 Image.fromarray(picture[:16, :24]).save(out / "small.png")
 
 
-# ---- the loop of algorithms.md, section 2, written from its text ----
+# ---- the published loop, written from its description ----
 # Differences of nearby points magnify rounding: hence what `save` allows between two machines.
 
 STEPS = 4
@@ -137,7 +137,7 @@ small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None
 
 
 def by_encoder(x0):
-    """VAE-Newton as algorithms.md, section 5, but with the adjoint of the resize, which is ours."""
+    """VAE-Newton as published, but with the adjoint of the resize, which is ours."""
     with torch.enable_grad():
         pixels = decode(x0).detach().requires_grad_()
         loss = 0.5 * (small - resize(pixels, 16, 24)).square().sum()

@@ -1,4 +1,4 @@
-"""The style loss of algorithms.md, section 2, and its gradient, by transformers and autograd on small random encoders."""
+"""The style loss and its gradient, by transformers and autograd on small random encoders."""
 
 import numpy as np
 from oracle import folder, images, randomize, save, torch

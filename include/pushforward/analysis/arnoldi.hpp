@@ -29,7 +29,7 @@ struct arnoldi_result {
 };
 
 /// n steps of Arnoldi's iteration with modified Gram-Schmidt, applied twice, for each sample of the batch by
-/// itself (Arnoldi 1951; algorithms.md, section 4). A sample stops where its new vector's norm falls below
+/// itself (Arnoldi 1951). A sample stops where its new vector's norm falls below
 /// `breakdown` times the largest norm it has seen: no vector is made of rounding noise.
 ///
 /// \param apply v -> A v for a batch; samples must not see each other
