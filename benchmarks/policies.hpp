@@ -1,12 +1,12 @@
 #pragma once
 /// \file
-/// Compares ways to steer a denoiser at equal cost: tasks, methods with their grids, and the table.
+/// Compares ways to steer a denoiser at equal cost: tasks, methods with their grids, and a line for each.
 ///
-///     policies::bench b{model, images, {.passes = {40, 100}}};
-///     b.add_tasks();
-///     b.run(std::cout);
+///     policies::bench bench(denoiser, {.passes = {40, 100}});
+///     bench.run(tuned, tested, [](const policies::json& line) { std::cout << line << '\n'; });
 ///
-/// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1].
+/// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1]: settings are chosen on
+/// `tuned`.
 
 #include "baselines/ddnm_plus.hpp"
 #include "baselines/diffpir.hpp"
@@ -25,12 +25,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <functional>
-#include <iomanip>
 #include <map>
-#include <ostream>
-#include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -80,27 +77,6 @@ struct outcome {
     return v.empty() ? 0.0 : sum / static_cast<double>(v.size());
   }
 };
-
-/// The 95 % interval of the mean of a paired difference, by resampling the images 2,000 times.
-inline std::pair<double, double> paired_interval(const std::vector<double>& a, const std::vector<double>& b) {
-  std::mt19937_64 random(1);
-  std::uniform_int_distribution<std::size_t> any(0, a.size() - 1);
-  std::vector<double> means;
-  for (int r = 0; r < 2000; ++r) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-      const std::size_t j = any(random);
-      sum += a[j] - b[j];
-    }
-    means.push_back(sum / static_cast<double>(a.size()));
-  }
-  std::sort(means.begin(), means.end());
-  return {means[50], means[1949]};
-}
-
-inline const char* verdict(const std::pair<double, double>& interval) {
-  return interval.first > 0.0 ? "better" : interval.second < 0.0 ? "worse" : "not told apart";
-}
 
 struct options {
   std::vector<std::size_t> passes{40, 100};

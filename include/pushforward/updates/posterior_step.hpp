@@ -174,8 +174,9 @@ inline void check_posterior_step(const char* name, std::size_t krylov, double to
 ///
 /// Per sample: a curvature that is not positive ends its iteration, and a residual of 0 leaves it as it is.
 /// J of a trained network is neither quite symmetric nor positive: without damping m > 1 grows late on the
-/// path. A constraint that is no `least_squares_constraint` must have loss = 1/2 |r|^2 and error = A^T r, and
-/// takes m = 1. Models `update_rule`.
+/// path. Where m steps would leave more of r than there was, the first of them is taken. A constraint that is
+/// no `least_squares_constraint` must have loss = 1/2 |r|^2 and error = A^T r, and takes m = 1. Models
+/// `update_rule`.
 struct posterior_step {
   std::size_t krylov = 1; ///< m, steps of conjugate gradients: products with J a time step
   /// delta of (A J A^T + lambda Sigma + delta I), relative to <r, A J A^T r> / |r|^2; by default 0 for m = 1
