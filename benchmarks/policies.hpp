@@ -152,8 +152,8 @@ public:
       }
       for (const auto& [first, last] : {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}})
         for (const std::size_t k : {1U, 2U, 5U}) {
-          const std::string setting = "K " + std::to_string(k) + text("rate", first) +
-                                      (first == last ? "" : text("to", last)) + redrawn;
+          const std::string setting =
+              "K " + std::to_string(k) + text("rate", first) + text("to", last) + redrawn;
           const pf::infinity_norm rate{{first, last}};
           if (k == 5 && passes < 100) continue; // too few time steps
           if (wanted("inexact Newton"))
