@@ -51,10 +51,20 @@ public:
   template <class F> auto with_problem(F f) const {
     if (exact_) return f(with<true>{*this});
     if (inexact_) return f(with<false>{*this});
+    if (!error_has_length_) return f(without_length{*this});
     return f(*this);
   }
 
 private:
+  struct without_length {
+    static constexpr bool error_has_length = false;
+    const any_constraint& of;
+
+    value_type operator()(const at::Tensor& x0, pushforward::pass_counts& counts) const {
+      return of(x0, counts);
+    }
+  };
+
   template <bool exact>
   using solver = std::function<any_problem<exact>(const at::Tensor&, pushforward::pass_counts&)>;
 
@@ -76,7 +86,8 @@ private:
   explicit any_constraint(std::shared_ptr<const Constraint> c)
       : value_{[c](const at::Tensor& x0, pushforward::pass_counts& counts) {
           return pushforward::evaluate(*c, x0, counts);
-        }} {
+        }},
+        error_has_length_{pushforward::detail::error_has_length<Constraint>()} {
     if constexpr (pushforward::least_squares_constraint<Constraint, at::Tensor>) {
       using problem = decltype(c->least_squares(std::declval<const at::Tensor&>(),
                                                 std::declval<pushforward::pass_counts&>()));
@@ -100,6 +111,7 @@ private:
   std::function<value_type(const at::Tensor&, pushforward::pass_counts&)> value_;
   solver<true> exact_;
   solver<false> inexact_;
+  bool error_has_length_ = true;
 };
 
 } // namespace examples

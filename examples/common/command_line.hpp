@@ -31,7 +31,7 @@ struct whole_numbers {
 inline constexpr whole_numbers any_seed{0, std::numeric_limits<std::uint64_t>::max()};
 inline constexpr whole_numbers step_counts{1, 10'000};
 inline constexpr whole_numbers iteration_counts{1, 1'000};
-inline constexpr whole_numbers krylov_counts{1, 100};
+inline constexpr whole_numbers krylov_counts{1, 16};
 
 /// Which finite numbers an option takes.
 struct numbers {

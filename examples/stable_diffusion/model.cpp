@@ -129,13 +129,14 @@ autoencoder autoencoder_of(const models::checkpoint_part& part, const models::pl
   return tiny({tiny_config_of(part), weights}, where);
 }
 
-/// Scale and channels of the autoencoder that a run takes.
+/// Scale and channels of the autoencoder that a run takes, whose files were looked through.
 std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a, const models::checkpoint& c) {
   if (!a.vae.empty() && pushforward::safetensors::is_there(a.vae / "encoder.safetensors")) {
     const auto small = read_autoencoder(a.vae, {"cpu"}); // some megabytes, whose names and shapes say it
     return {small.scale, small.channels};
   }
   const auto part = a.vae.empty() ? c.vae : models::open_autoencoder(a.vae);
+  models::check_weights(part);
   if (part.class_name == "AutoencoderTiny") {
     const auto config = tiny_config_of(part);
     return {std::int64_t{1} << (config.num_encoder_blocks.size() - 1), config.latent_channels};
@@ -335,6 +336,7 @@ model_outline outline_of(const model_arguments& a) {
       models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
   require_tokenizer(c, a);
   const auto [scale, channels] = latents_of(a, c);
+  for (const auto& part : {c.text_encoder, c.unet}) models::check_weights(part);
   return {c.path, scale, channels};
 }
 

@@ -95,8 +95,10 @@ double product_of(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) * b.to(at::kDouble)).sum().item<double>();
 }
 
-double cosine(const at::Tensor& a, const at::Tensor& b) {
-  return product_of(a, b) / std::sqrt(product_of(a, a) * product_of(b, b));
+/// Nothing where one of them is zero, as where the decoder is saturated.
+json cosine(const at::Tensor& a, const at::Tensor& b) {
+  const double lengths = std::sqrt(product_of(a, a) * product_of(b, b));
+  return lengths > 0.0 ? json(product_of(a, b) / lengths) : json();
 }
 
 /// What the two pullbacks of the pixel error e_x at z have to do with each other and with J_D^-1.
@@ -109,8 +111,8 @@ json compare_directions(const task& t, const decoder_with_encoder& d, const at::
   const at::Tensor by_vjp = decoder_vjp{}(d, t.constraint, z, uncounted).error;
   const at::Tensor residual = t.measure(error); // A A^T r, or r where A is a mask
   const auto pushed = [&](const at::Tensor& e) {
-    const double step = probe / e.abs().max().item<double>();
-    return (d.decode(z + step * e) - image) / step;
+    const double size = e.abs().max().item<double>();
+    return size > 0.0 ? (d.decode(z + probe / size * e) - image) * (size / probe) : at::zeros_like(image);
   };
   const auto facts = [&](const at::Tensor& e) {
     const at::Tensor p = pushed(e);
@@ -144,16 +146,23 @@ outcome optimised(const task& t, const decoder_with_encoder& d, const Pullback& 
   };
   outcome o;
   const examples::usage cost;
+  const auto look = [&](const auto& value) {
+    o.residual.push_back(rms(value));
+    if (!std::isfinite(o.residual.back()))
+      throw error(t.name + ": the residual is not finite after " +
+                  examples::counted(o.residual.size() - 1, "iteration", "iterations") +
+                  ": take a smaller --lr, or look at the autoencoder's weights");
+  };
   for (std::size_t k = 0; k < a.iterations; ++k) {
     const auto value = constraint(z, o.passes);
-    o.residual.push_back(rms(value));
+    look(value);
     z = traits::combine(rule.scale(value.error, k, a.iterations), value.error, 1.0, z);
     tick();
   }
   o.seconds = cost.seconds();
   o.peak_bytes = cost.peak_bytes();
   o.image = d.decode(z);
-  o.residual.push_back(rms(t.constraint(o.image)));
+  look(t.constraint(o.image));
   o.z = z;
   return o;
 }
@@ -169,6 +178,7 @@ json facts_of(const outcome& o, const at::Tensor& truth) {
 }
 
 std::string number(const json& value, int digits) {
+  if (value.is_null()) return "-";
   char text[32];
   std::snprintf(text, sizeof text, "%.*f", digits, value.get<double>());
   return text;
@@ -273,12 +283,16 @@ int study(const arguments& a) {
       }
     }
   };
-  bool completed = true;
+  bool completed = false;
+  std::string fault;
   try {
     run_all();
+    completed = true;
   } catch (const examples::stopped_early&) {
     if (runs.empty()) throw;
-    completed = false;
+  } catch (const error& e) {
+    if (runs.empty()) throw;
+    fault = e.what();
   }
   const json trace{{"size", a.size},
                    {"iterations", a.iterations},
@@ -292,6 +306,7 @@ int study(const arguments& a) {
   files.add(a.out / "table.md", table_of(runs));
   files.write();
   std::cout << table_of(runs);
+  if (!fault.empty()) throw error(fault + "; what was written is of the runs that were finished");
   if (completed) return 0;
   std::cout << "stopped by the user; what was written is of the runs that were finished\n";
   return examples::interrupted_status;

@@ -519,6 +519,38 @@ TEST_CASE("a folder that another pipeline saved is judged by its parts") {
   }
 }
 
+TEST_CASE("weights that are not those of their configuration are told from the headers of the files") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const auto c = open_checkpoint(oracle / "whole");
+  for (const auto& part : {c.unet, c.vae, c.text_encoder}) {
+    CHECK_NOTHROW(check_weights(part));
+    const safetensors::file file(part.files.at(0));
+    std::vector<std::pair<std::string, at::Tensor>> all, nan;
+    for (const auto& [name, view] : file.tensors()) {
+      all.emplace_back(name, read_tensor(file, name));
+      nan.emplace_back(name, at::full_like(all.back().second, std::nan("")));
+    }
+    auto other = part;
+    other.files = {folder / "other.safetensors"};
+    write_tensors(other.files[0], nan);
+    CHECK_NOTHROW(check_weights(other)); // no value is looked at
+    auto& value = all.at(all.size() / 2).second;
+    const std::string name = all.at(all.size() / 2).first;
+    const at::Tensor right = value;
+    value = at::zeros({7, 7});
+    write_tensors(other.files[0], all);
+    CHECK_THROWS_AS(check_weights(other), bad_file);
+    CHECK_THROWS_WITH(check_weights(other), contains_text(name) && contains_text("[7, 7]"));
+    value = right.to(at::kInt);
+    write_tensors(other.files[0], all);
+    CHECK_THROWS_WITH(check_weights(other), contains_text(name) && contains_text("floating"));
+    all.erase(all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2));
+    write_tensors(other.files[0], all);
+    CHECK_THROWS_WITH(check_weights(other), contains_text("holds no tensor"));
+  }
+}
+
 TEST_CASE("parts that come from elsewhere need not be there") {
   const scratch_folder folder;
   write_folder(folder / "c");

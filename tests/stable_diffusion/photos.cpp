@@ -55,6 +55,17 @@ void write_autoencoder(const fs::path& folder) {
   pushforward::libtorch::write_tensors(folder / "decoder.safetensors", decoder);
 }
 
+/// Multiplies all of the decoder's weights.
+void scale_decoder(const fs::path& folder, double factor) {
+  named_tensors scaled;
+  {
+    const pushforward::safetensors::file file(folder / "decoder.safetensors");
+    for (const auto& [name, view] : file.tensors())
+      scaled.emplace_back(name, factor * pushforward::libtorch::read_tensor(file, name));
+  }
+  pushforward::libtorch::write_tensors(folder / "decoder.safetensors", scaled);
+}
+
 void write_photograph(const fs::path& path) {
   const auto y = at::linspace(-1.0, 1.0, 80).view({1, 1, 80, 1}),
              x = at::linspace(-1.0, 1.0, 100).view({1, 1, 1, 100});
@@ -135,6 +146,31 @@ TEST_CASE("photographs of one name are told apart, and none is overwritten") {
   // a photograph that cannot be read ends the study before the first is looked at
   refused(both + " " + (folder / "none.png").string() + " --out " + (folder / "n").string(), "none.png");
   CHECK_FALSE(fs::exists(folder / "n"));
+}
+
+TEST_CASE("where the decoder does not move there is no direction to compare, and no NaN is written") {
+  const scratch_folder folder;
+  write_autoencoder(folder.path());
+  scale_decoder(folder.path(), 0.0);
+  write_photograph(folder / "p.png");
+  REQUIRE(run(folder, "--autoencoder " + folder.path().string() + " --out " + (folder / "o").string() +
+                          " --size 64 --tasks half --K 2 " + (folder / "p.png").string()) == 0);
+  CHECK_THAT(read_bytes(folder / "o/table.md"), contains_text(" | - / - |") && !contains_text("nan"));
+  const auto end = nlohmann::json::parse(read_bytes(folder / "o/trace.json"))["runs"][0]["at_end"];
+  CHECK(end["cosine_of_directions"].is_null());
+  CHECK(end["decoder_vjp"]["cosine_with_pixel_error"].is_null());
+}
+
+TEST_CASE("an autoencoder that overflows ends the study, and nothing is written") {
+  const scratch_folder folder;
+  write_autoencoder(folder.path());
+  scale_decoder(folder.path(), 1e30);
+  write_photograph(folder / "p.png");
+  CHECK(run(folder, "--autoencoder " + folder.path().string() + " --out " + (folder / "o").string() +
+                        " --size 64 --tasks half " + (folder / "p.png").string()) == 2);
+  CHECK_THAT(read_bytes(folder / "out.txt"),
+             contains_text("half: the residual is not finite after 0 iterations: take a smaller --lr"));
+  CHECK_FALSE(fs::exists(folder / "o"));
 }
 
 TEST_CASE("what the study cannot use is one line and exit status 2") {

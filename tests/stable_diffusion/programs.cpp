@@ -1201,6 +1201,44 @@ TEST_CASE("a file that is read and is no regular file is refused at once") {
   }
 }
 
+TEST_CASE("a damaged file of a checkpoint is found before any network is loaded") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const std::string model = folder / "model", file = "diffusion_pytorch_model.safetensors";
+  fs::copy(oracle / "checkpoint", model, fs::copy_options::recursive);
+  const auto refused = [&](const std::string& name, const auto& damage, const std::string& message) {
+    fs::copy_file(model + name, folder / "kept");
+    damage(model + name);
+    const auto ended =
+        run_program(folder, programs + "inpaint",
+                    {"--model", model, "--out", folder / "out", oracle / "picture.png", "--known", "left"});
+    INFO(name << ": " << ended.said);
+    CHECK(ended.status == 2);
+    CHECK(ended.said.starts_with("pushforward_inpaint: " + model + name + ": ")); // nothing was loaded
+    CHECK(holds(ended.said, message));
+    fs::remove_all(model + name);
+    fs::rename(folder / "kept", model + name);
+  };
+  const auto cut_off = [](const std::string& path) { fs::resize_file(path, fs::file_size(path) - 4); };
+  const auto emptied = [](const std::string& path) { fs::resize_file(path, 0); };
+  const auto made_a_folder = [](const std::string& path) {
+    fs::remove(path);
+    fs::create_directory(path);
+  };
+  for (const auto& part :
+       {"/unet/" + file, "/vae/" + file, std::string("/text_encoder/model.safetensors")}) {
+    refused(part, cut_off, "the file is damaged");
+    refused(part, emptied, "shorter than the 8 bytes");
+    refused(part, made_a_folder, "not a regular file but a folder");
+  }
+  refused(
+      "/unet/" + file,
+      [&](const std::string& path) {
+        fs::copy_file(model + "/vae/" + file, path, fs::copy_options::overwrite_existing);
+      },
+      "it belongs to another network");
+}
+
 TEST_CASE("too little memory is said before anything is loaded") {
   CHECK_NOTHROW(require_memory(1e9, 1e9, "the UNet"));
   CHECK_THROWS_WITH(

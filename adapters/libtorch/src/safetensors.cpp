@@ -32,7 +32,9 @@ constexpr std::array<std::pair<dtype, c10::ScalarType>, 17> types{{{dtype::boole
                                                                    {dtype::i64, at::kLong},
                                                                    {dtype::f64, at::kDouble}}};
 
-c10::ScalarType type_in(const safetensors::file& file, const std::string& name) {
+} // namespace
+
+c10::ScalarType type_of(const safetensors::file& file, const std::string& name) {
   const auto& view = file.at(name);
   const auto row =
       std::find_if(types.begin(), types.end(), [&](const auto& r) { return r.first == view.type; });
@@ -42,18 +44,16 @@ c10::ScalarType type_in(const safetensors::file& file, const std::string& name) 
   return row->second;
 }
 
-} // namespace
-
 at::Tensor read_tensor(const safetensors::file& file, const std::string& name) {
   const auto& view = file.at(name);
-  at::Tensor tensor = at::empty(view.shape, type_in(file, name));
+  at::Tensor tensor = at::empty(view.shape, type_of(file, name));
   if (!view.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
   return tensor;
 }
 
 at::Tensor map_tensor(const safetensors::file& file, const std::string& name) {
   const auto& view = file.at(name);
-  const auto type = type_in(file, name);
+  const auto type = type_of(file, name);
   if (view.bytes.empty() || reinterpret_cast<std::uintptr_t>(view.bytes.data()) % c10::elementSize(type) != 0)
     return read_tensor(file, name);
   return at::from_blob(

@@ -495,6 +495,19 @@ weights weights_of(const checkpoint_part& part, const placement& where) {
           part.prefix == ldm_open_clip ? open_clip_text_names(part.prefix) : ldm_clip_text_names()};
 }
 
+void check_weights(const checkpoint_part& part) {
+  const auto shapes = weights_of(part, {at::kFloat, at::kMeta});
+  if (part.class_name == "UNet2DConditionModel")
+    unet(unet_config_of(part), shapes);
+  else if (part.class_name == "CLIPTextModel")
+    clip_text(clip_text_config_of(part), shapes);
+  else if (part.class_name == "AutoencoderTiny")
+    autoencoder_tiny(part.config ? autoencoder_tiny_config::read(*part.config) : autoencoder_tiny_config{},
+                     shapes);
+  else
+    autoencoder_kl(autoencoder_kl_config_of(part), shapes);
+}
+
 noise_schedule read_scheduler(const fs::path& scheduler_config_json) {
   struct defaults {
     double beta_start = 1e-4, beta_end = 0.02;

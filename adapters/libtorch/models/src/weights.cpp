@@ -128,17 +128,19 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
     throw bad_file(file.name() + ": tensor " + place.key + " has shape " + text_of(view.shape) +
                    ", but the network's configuration asks for " + text_of(whole) +
                    "; do the weights and the configuration belong together?");
-  const at::Tensor stored = map_tensor(file, place.key);
-  if (!at::isFloatingType(stored.scalar_type()))
+  if (!at::isFloatingType(type_of(file, place.key)))
     throw bad_file(file.name() + ": tensor " + place.key + " has type " + safetensors::name_of(view.type) +
                    ", but a parameter must be of a floating type");
-  at::Tensor part = stored.reshape(whole);
-  if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
-  const at::Tensor taken = empty().copy_(part);
-  if (!all_finite(taken))
-    throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
-                   c10::toString(shared_->where.type) + "; take another file or a wider type");
-  file.release(view);
+  const at::Tensor taken = empty();
+  if (!taken.is_meta()) {
+    at::Tensor part = map_tensor(file, place.key).reshape(whole);
+    if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
+    taken.copy_(part);
+    if (!all_finite(taken))
+      throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
+                     c10::toString(shared_->where.type) + "; take another file or a wider type");
+    file.release(view);
+  }
   const std::lock_guard lock(shared_->mutex);
   shared_->taken.insert(place.key);
   return taken;

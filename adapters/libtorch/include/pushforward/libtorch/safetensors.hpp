@@ -14,12 +14,15 @@
 
 namespace pushforward::libtorch {
 
-/// A tensor of a file, copied out of the mapping.
-/// \throws bad_file for a tensor that is not there, or of a type that libtorch lacks
+/// The type of a tensor of a file. \throws bad_file for a tensor that is not there, or of a type that libtorch
+/// lacks
+c10::ScalarType type_of(const safetensors::file& file, const std::string& name);
+
+/// A tensor of a file, copied out of the mapping. \throws as `type_of`
 at::Tensor read_tensor(const safetensors::file& file, const std::string& name);
 
 /// A tensor of a file that shares the mapping's memory, which must not be written to; a copy where the file
-/// has it at an address that its type cannot be read from. \throws as `read_tensor`
+/// has it at an address that its type cannot be read from. \throws as `type_of`
 at::Tensor map_tensor(const safetensors::file& file, const std::string& name);
 
 /// The bytes of a file that holds these tensors; see `safetensors::serialize`.

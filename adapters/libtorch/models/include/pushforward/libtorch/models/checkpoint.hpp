@@ -98,6 +98,10 @@ clip_text_config clip_text_config_of(const checkpoint_part& part);
 /// constructor of `weights`
 weights weights_of(const checkpoint_part& part, const placement& where = {});
 
+/// Looks whether the files of a part have every parameter that its network asks for, and in its shape. Reads
+/// their headers alone. \throws as loading the network does, but for values that are not finite
+void check_weights(const checkpoint_part& part);
+
 /// What a scheduler's configuration says of training.
 struct noise_schedule {
   /// abar of our t = 1..T is `alphas_cumprod[t - 1]` of `diffusers`, and the network is fed t - 1. Our t = 0

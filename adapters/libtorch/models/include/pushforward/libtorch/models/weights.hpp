@@ -30,7 +30,8 @@ using naming = std::function<stored_at(const std::string& name)>;
 using parameter_source =
     std::function<at::Tensor(const std::string& name, const std::vector<std::int64_t>& shape)>;
 
-/// Type and device of a network's parameters.
+/// Type and device of a network's parameters. On the device `meta` they have shapes alone: files are compared
+/// with what the network asks for, and no value is read.
 struct placement {
   c10::ScalarType type = c10::ScalarType::Float; ///< float32, bfloat16 or float16 (float64 for tests)
   c10::Device device = c10::Device(c10::kCPU);
