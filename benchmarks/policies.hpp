@@ -26,6 +26,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -79,7 +80,11 @@ struct outcome {
 };
 
 struct options {
-  std::vector<std::size_t> passes{40, 100};
+  std::vector<std::size_t> passes{20, 40, 60, 100, 220};
+  /// Settings are chosen there; a budget takes those of the nearest.
+  std::vector<std::size_t> tuned_at{40, 100};
+  /// Settings that are so many dB behind their method's best at one of them are left out at the next.
+  double promising = 1.0;
   std::set<std::string> tasks, methods; ///< empty: all
   double largest = 10.0;                ///< sigma where a run starts
   double smallest = 0.01;
@@ -150,12 +155,15 @@ public:
         f("posterior step", "m 1, noise of x0'" + redrawn,
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
       }
-      for (const auto& [first, last] : {std::pair{1.0, 0.01}, {0.5, 0.01}, {0.25, 0.01}})
+      // x0 lies in [0, 1], and so rates are shares of its range
+      for (const double first : {1.0, 0.5, 0.2, 0.1})
         for (const std::size_t k : {1U, 2U, 5U}) {
+          if (renoise == 0.5) continue;
+          const double last = k == 1 ? first : 0.02;
           const std::string setting =
-              "K " + std::to_string(k) + text("rate", first) + text("to", last) + redrawn;
+              "K " + std::to_string(k) + text("rate", first) + (k == 1 ? "" : text("to", last)) + redrawn;
           const pf::infinity_norm rate{{first, last}};
-          if (k == 5 && passes < 100) continue; // too few time steps
+          if (passes < 4 * (1 + 2 * k)) continue; // too few time steps
           if (wanted("inexact Newton"))
             f("inexact Newton", setting, [&] {
               return go(1 + 2 * k, renoise, pf::update{pf::inexact_newton{}, rate, k});
@@ -218,28 +226,58 @@ public:
     if (wanted("plain sampling")) f("plain sampling", "", [&] { return go(1, 0.0, pf::update{pf::none{}}); });
   }
 
-  /// Of each method the setting that is best on `tuned`, on `tested`. `tell` gets a line of JSON for each.
-  template <class Tell> void run(const Tensor& tuned, const Tensor& tested, const Tell& tell) const {
-    for (const std::size_t passes : options_.passes) {
-      std::map<std::string, std::map<std::string, std::string>> best; // task, method -> setting
-      each_task(tuned, [&](const std::string& task, const auto& c, double noise) {
-        std::map<std::string, double> psnr_of;
-        each_method(c, tuned, noise, passes,
+  /// Of each method the setting that is best on `tuned`, on `tested`. `tell` gets a line of JSON for each
+  /// that is not in `known`, the lines of earlier runs on the same images.
+  template <class Tell>
+  void run(const Tensor& tuned, const Tensor& tested, const Tell& tell,
+           const std::vector<json>& known = {}) const {
+    std::map<std::string, double> found; // what was measured -> mean PSNR
+    const auto key = [](const char* role, const std::string& task, std::size_t budget,
+                        const std::string& method, const std::string& setting) {
+      return json{role, task, budget, method, setting}.dump();
+    };
+    for (const auto& l : known)
+      found[json{l.at("role"), l.at("task"), l.at("budget"), l.at("method"), l.at("setting")}.dump()] =
+          outcome::mean(l.at("psnr"));
+    struct choice {
+      double psnr = -1e300;
+      std::string setting;
+    };
+    std::map<std::tuple<std::string, std::size_t, std::string>, choice> best; // of task, budget and method
+    const auto look = [&](const char* role, const Tensor& images, std::size_t budget, const auto& wanted) {
+      each_task(images, [&](const std::string& task, const auto& c, double noise) {
+        each_method(c, images, noise, budget,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
-                      const outcome o = measured(setting, c, tuned, go);
-                      tell(line("tuned", task, method, passes, o));
-                      if (!psnr_of.count(method) || o.mean_psnr() > psnr_of[method]) {
-                        psnr_of[method] = o.mean_psnr();
-                        best[task][method] = setting;
+                      if (!wanted(task, method, setting)) return;
+                      const auto what = key(role, task, budget, method, setting);
+                      if (!found.count(what)) {
+                        const outcome o = measured(setting, c, images, go);
+                        found[what] = o.mean_psnr();
+                        tell(line(role, task, method, budget, o));
                       }
+                      if (auto& b = best[{task, budget, method}];
+                          std::string(role) == "tuned" && found[what] > b.psnr)
+                        b = {found[what], setting};
                     });
       });
-      each_task(tested, [&](const std::string& task, const auto& c, double noise) {
-        each_method(c, tested, noise, passes,
-                    [&](const std::string& method, const std::string& setting, const auto& go) {
-                      if (best[task][method] == setting)
-                        tell(line("tested", task, method, passes, measured(setting, c, tested, go)));
-                    });
+    };
+    std::optional<std::size_t> before;
+    for (const auto budget : options_.tuned_at) {
+      look("tuned", tuned, budget, [&](const auto& task, const auto& method, const auto& setting) {
+        const auto there = before ? found.find(key("tuned", task, *before, method, setting)) : found.end();
+        return there == found.end() ||
+               there->second > best[{task, *before, method}].psnr - options_.promising;
+      });
+      before = budget;
+    }
+    for (const auto budget : options_.passes) {
+      const auto far = [&](std::size_t n) {
+        return std::abs(std::log(static_cast<double>(n) / static_cast<double>(budget)));
+      };
+      const auto nearest = *std::min_element(options_.tuned_at.begin(), options_.tuned_at.end(),
+                                             [&](std::size_t a, std::size_t b) { return far(a) < far(b); });
+      look("tested", tested, budget, [&](const auto& task, const auto& method, const auto& setting) {
+        return best[{task, nearest, method}].setting == setting;
       });
     }
   }
