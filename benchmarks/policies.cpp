@@ -11,8 +11,6 @@
 #include <pushforward/libtorch/torchscript.hpp>
 
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 
 int main(int argc, char** argv) {
   CLI::App app{"Compares ways to steer a denoiser of photographs at equal cost.",
@@ -21,6 +19,7 @@ int main(int argc, char** argv) {
   std::filesystem::path weights = PUSHFORWARD_PHOTOGRAPHS_WEIGHTS, photographs, out = "policies.jsonl";
   std::filesystem::path scripted;
   bool grey = false;
+  double largest = 10.0, smallest = 0.01;
   std::size_t tuned = 6, tested = 24;
   policies::options o;
   std::vector<std::string> tasks, methods;
@@ -29,8 +28,8 @@ int main(int argc, char** argv) {
       add_name(app, "--denoiser", scripted,
                "a TorchScript file in its place: x0 = D(x, sigma), x [N, C, H, W] in [0, 1], sigma [N]");
   app.add_flag("--grey", grey, "grey images, C = 1")->needs(own);
-  app.add_option("--largest", o.largest, "sigma where runs start");
-  app.add_option("--smallest", o.smallest, "sigma of the last step");
+  app.add_option("--largest", largest, "sigma where runs start");
+  app.add_option("--smallest", smallest, "sigma of the last step");
   add_name(app, "--photographs", photographs, "folder with training/ and held_out/ (scripts/photographs.sh)")
       ->required();
   app.add_option("--passes", o.passes, "budgets, a backward pass counted twice");
@@ -49,26 +48,13 @@ int main(int argc, char** argv) {
     const auto denoiser = scripted.empty()
                               ? denoiser_type(photographs::read_network(weights), takes)
                               : pushforward::libtorch::torchscript_denoiser<denoiser_type>(scripted, takes);
-    const policies::bench bench(denoiser, o);
+    const policies::images domain{pushforward::variance_exploding(largest, smallest)};
+    const policies::bench bench(denoiser, domain, o);
     const auto crops = [&](const char* folder, std::size_t count) {
       const auto colour = photographs::crops_of(photographs / folder, count, 128);
-      return grey ? colour.mean(1, true) : colour;
+      return policies::samples{grey ? colour.mean(1, true) : colour};
     };
-    std::vector<policies::json> known;
-    std::ifstream before(out);
-    for (std::string line; std::getline(before, line);) known.push_back(policies::json::parse(line));
-    std::ofstream lines(out, std::ios::app);
-    bench.run(
-        crops("training", tuned), crops("held_out", tested),
-        [&](const policies::json& line) {
-          lines << line.dump() << std::endl;
-          std::cout << line["role"].get<std::string>() << ' ' << line["task"].get<std::string>() << ", "
-                    << line["budget"] << ": " << line["method"].get<std::string>() << " ("
-                    << line["setting"].get<std::string>() << ") " << policies::outcome::mean(line["psnr"])
-                    << " dB, " << line["passes"] << " passes, " << line["seconds"] << " s" << std::endl;
-          stop_if_interrupted();
-        },
-        known);
+    policies::run_into(out, bench, crops("training", tuned), crops("held_out", tested), stop_if_interrupted);
     return 0;
   });
 }

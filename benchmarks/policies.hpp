@@ -2,11 +2,12 @@
 /// \file
 /// Compares ways to steer a denoiser at equal cost: tasks, methods with their grids, and a line for each.
 ///
-///     policies::bench bench(denoiser, {.passes = {40, 100}});
-///     bench.run(tuned, tested, [](const policies::json& line) { std::cout << line << '\n'; });
+///     policies::images domain;
+///     policies::bench bench(denoiser, domain, {.passes = {40, 100}});
+///     bench.run({tuned}, {tested}, [](const policies::json& line) { std::cout << line << '\n'; });
 ///
 /// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1]: settings are chosen on
-/// `tuned`.
+/// `tuned`. Other paths and tasks are other domains, as `digits.hpp` has them.
 
 #include "baselines/ddnm_plus.hpp"
 #include "baselines/diffpir.hpp"
@@ -25,6 +26,10 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
@@ -64,48 +69,47 @@ inline std::vector<double> ssim(const Tensor& x, const Tensor& truth) {
   return {mean.const_data_ptr<double>(), mean.const_data_ptr<double>() + mean.numel()};
 }
 
-/// What came out of one setting of one method, for each image.
-struct outcome {
-  std::string setting;
-  double passes = 0.0; ///< a sample, a backward pass counted twice
-  double seconds = 0.0;
-  std::vector<double> psnr, ssim, rmse;
+inline double mean(const std::vector<double>& v) {
+  double sum = 0.0;
+  for (const double x : v) sum += x;
+  return v.empty() ? 0.0 : sum / static_cast<double>(v.size());
+}
 
-  double mean_psnr() const { return mean(psnr); }
-  static double mean(const std::vector<double>& v) {
-    double sum = 0.0;
-    for (const double x : v) sum += x;
-    return v.empty() ? 0.0 : sum / static_cast<double>(v.size());
-  }
+/// What is measured, and asked for again.
+struct samples {
+  Tensor images;
+  std::vector<int> labels{}; ///< where the domain has them
 };
 
 struct options {
   std::vector<std::size_t> passes{20, 40, 60, 100, 220};
   /// Settings are chosen there; a budget takes those of the nearest.
   std::vector<std::size_t> tuned_at{40, 100};
-  /// Settings that are so many dB behind their method's best at one of them are left out at the next.
+  /// Settings that are so far behind their method's best at one of them are left out at the next.
   double promising = 1.0;
   std::set<std::string> tasks, methods; ///< empty: all
-  double largest = 10.0;                ///< sigma where a run starts
-  double smallest = 0.01;
   std::uint64_t seed = 3;
 };
 
-/// \tparam Denoiser models `differentiable_denoiser` on tensors, or `denoiser`: then what runs backward is
-/// left out
-template <class Denoiser> class bench {
-public:
-  /// Refers to the denoiser.
-  bench(const Denoiser& d, options o)
-      : denoiser_{d}, options_{std::move(o)}, path_{options_.largest, options_.smallest} {}
+/// Where runs go along, what is asked for, and how results are judged: images in [0, 1] on the variance
+/// exploding path, by Karras's grid.
+struct images {
+  pf::variance_exploding path{10.0, 0.01};
 
-  /// Every task on these images: calls f(name, constraint, noise level).
-  template <class F> void each_task(const Tensor& y, F f) const {
-    at::manual_seed(options_.seed);
+  pf::path_sampler sampler(std::size_t steps, double renoise) const {
+    return pf::karras_euler(path, {.steps = steps, .renoise = renoise});
+  }
+  std::vector<double> times(std::size_t steps) const { return pf::karras_times(path, steps); }
+
+  /// Of the shape of what the denoiser takes.
+  Tensor like(const samples& s) const { return s.images; }
+
+  /// Every task that `wanted` names: calls f(name, constraint, noise level).
+  template <class Wanted, class F>
+  void each_task(const samples& s, std::uint64_t seed, const Wanted& wanted, F f) const {
+    at::manual_seed(seed);
+    const Tensor& y = s.images;
     const auto n = y.size(2);
-    const auto wanted = [&](const char* name) {
-      return options_.tasks.empty() || options_.tasks.count(name) > 0;
-    };
     const Tensor noise = at::randn_like(y);
     const Tensor share = (at::rand({y.size(0), 1, n, n}) < 0.1).to(at::kFloat).expand_as(y).contiguous();
     Tensor block = at::ones_like(y), lines = at::ones_like(y);
@@ -116,28 +120,51 @@ public:
     if (wanted("random10")) f("random10", pf::masked<Tensor>(y, share), 0.0);
     const auto mean = pf::averaging(y, 4);
     const auto blur = pf::gaussian_blur(y, 2.0, 6);
-    if (wanted("x4")) f("x4", pf::linear(mean, mean.apply(y)), 0.0);
     const Tensor small = mean.apply(y);
+    if (wanted("x4")) f("x4", pf::linear(mean, small), 0.0);
     if (wanted("x4_noise"))
       f("x4_noise", pf::linear(mean, small + 0.05 * noise.narrow(2, 0, n / 4).narrow(3, 0, n / 4), 0.05),
         0.05);
     if (wanted("blur_noise")) f("blur_noise", pf::linear(blur, blur.apply(y) + 0.05 * noise, 0.05), 0.05);
   }
 
+  json scores(const Tensor& x, const samples& truth) const {
+    return {{"psnr", psnr(x, truth.images)}, {"ssim", ssim(x, truth.images)}};
+  }
+  /// By which a setting is chosen, in dB.
+  double merit(const json& scores) const { return mean(scores.at("psnr")); }
+};
+
+/// \tparam Denoiser models `differentiable_denoiser` on tensors, or `denoiser`: then what runs backward is
+/// left out
+template <class Denoiser, class Domain> class bench {
+public:
+  /// Refers to both.
+  bench(const Denoiser& d, const Domain& domain, options o)
+      : denoiser_{d}, domain_{domain}, options_{std::move(o)} {}
+
+  /// Every task on these images: calls f(name, constraint, noise level).
+  template <class F> void each_task(const samples& s, F f) const {
+    domain_.each_task(
+        s, options_.seed,
+        [&](const char* name) { return options_.tasks.empty() || options_.tasks.count(name) > 0; }, f);
+  }
+
   /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
   /// sample_result.
   template <class Constraint, class F>
   void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, F f) const {
+    const auto& path = domain_.path;
     const auto wanted = [&](const char* name) {
       return options_.methods.empty() || options_.methods.count(name) > 0;
     };
     const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };
     const auto with_sampler = [&](const auto& sampler, const auto& rule) {
-      return pf::sample(pf::noise_at(path_, y, sampler.time(0), options_.seed), pf::model(denoiser_, path_),
+      return pf::sample(pf::noise_at(path, y, sampler.time(0), options_.seed), pf::model(denoiser_, path),
                         sampler, c, rule);
     };
     const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
-      return with_sampler(pf::karras_euler(path_, {.steps = steps_at(cost), .renoise = renoise}), rule);
+      return with_sampler(domain_.sampler(steps_at(cost), renoise), rule);
     };
     const auto text = [](const char* name, double value) {
       std::ostringstream s;
@@ -148,15 +175,21 @@ public:
     constexpr bool replaceable = pf::replaceable_constraint<Constraint, Tensor>;
     for (const double renoise : {0.0, 0.5, 1.0}) {
       const std::string redrawn = text("renoise", renoise);
-      if (wanted("posterior step")) {
-        for (const std::size_t m : {1U, 2U, 4U})
+      if (wanted("posterior step"))
+        for (const std::size_t m : {1U, 2U})
           f("posterior step", "m " + std::to_string(m) + redrawn,
             [&] { return go(1 + m, renoise, pf::posterior_step{.krylov = m}); });
-        f("posterior step", "m 1, noise of x0'" + redrawn,
+      // ablations, where they are named
+      if (options_.methods.count("posterior step, m 4"))
+        f("posterior step, m 4", redrawn.substr(2),
+          [&] { return go(5, renoise, pf::posterior_step{.krylov = 4}); });
+      if (options_.methods.count("posterior step, m 2 undamped"))
+        f("posterior step, m 2 undamped", redrawn.substr(2),
+          [&] { return go(3, renoise, pf::posterior_step{.krylov = 2, .damping = 0.0}); });
+      if (options_.methods.count("posterior step, noise of x0'"))
+        f("posterior step, noise of x0'", redrawn.substr(2),
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
-      }
-      // x0 lies in [0, 1], and so rates are shares of its range
-      for (const double first : {1.0, 0.5, 0.2, 0.1})
+      for (const double first : {1.0, 0.5, 0.2})
         for (const std::size_t k : {1U, 2U, 5U}) {
           if (renoise == 0.5) continue;
           const double last = k == 1 ? first : 0.02;
@@ -191,32 +224,32 @@ public:
           f("DDNM", "eta" + text("", eta).substr(1), [&] { return go(1, eta, pf::replacement{}); });
     if (wanted("DDNM+") && noise > 0.0)
       f("DDNM+", "", [&] {
-        const baselines::ddnm_plus_sampler sampler(path_, pf::karras_times(path_, passes), noise);
+        const baselines::ddnm_plus_sampler sampler(path, domain_.times(passes), noise);
         return with_sampler(sampler, baselines::ddnm_plus{sampler});
       });
     if (wanted("DiffPIR"))
       for (const double lambda : {1.0, 7.0})
         for (const double zeta : {0.3, 1.0})
           f("DiffPIR", "lambda" + text("", lambda).substr(2) + text("zeta", zeta), [&] {
-            return with_sampler(baselines::diffpir_sampler(path_, pf::karras_times(path_, passes), zeta),
+            return with_sampler(baselines::diffpir_sampler(path, domain_.times(passes), zeta),
                                 baselines::diffpir{.noise_level = noise, .lambda = lambda});
           });
     // DDIM with eta, or a share of the next noise drawn anew
     const auto redrawn = [&](std::size_t cost, double share) {
-      return pf::karras_euler(path_, {.steps = steps_at(cost), .renoise = share});
+      return domain_.sampler(steps_at(cost), share);
     };
     if (wanted("MPGD"))
       for (const double scale : {17.5, 4.0, 1.0, 0.25})
         f("MPGD", "scale" + text("", scale).substr(2), [&] {
           const auto sampler = redrawn(1, 0.5);
-          return with_sampler(sampler, baselines::mpgd{.grid = {path_, sampler}, .scale = scale});
+          return with_sampler(sampler, baselines::mpgd{.grid = {path, sampler}, .scale = scale});
         });
     if constexpr (backward) {
       if (wanted("DPS"))
         for (const double scale : {0.3, 1.0, 3.0, 10.0})
           f("DPS", "scale" + text("", scale).substr(2), [&] {
             const auto sampler = redrawn(3, 1.0);
-            return with_sampler(sampler, baselines::dps{.grid = {path_, sampler}, .scale = scale});
+            return with_sampler(sampler, baselines::dps{.grid = {path, sampler}, .scale = scale});
           });
       if (wanted("PiGDM"))
         for (const double share : {0.0, 1.0})
@@ -229,44 +262,48 @@ public:
   /// Of each method the setting that is best on `tuned`, on `tested`. `tell` gets a line of JSON for each
   /// that is not in `known`, the lines of earlier runs on the same images.
   template <class Tell>
-  void run(const Tensor& tuned, const Tensor& tested, const Tell& tell,
+  void run(const samples& tuned, const samples& tested, const Tell& tell,
            const std::vector<json>& known = {}) const {
-    std::map<std::string, double> found; // what was measured -> mean PSNR
-    const auto key = [](const char* role, const std::string& task, std::size_t budget,
+    std::map<std::string, double> merits; // of what was measured
+    const auto key = [](const std::string& role, const std::string& task, std::size_t budget,
                         const std::string& method, const std::string& setting) {
       return json{role, task, budget, method, setting}.dump();
     };
     for (const auto& l : known)
-      found[json{l.at("role"), l.at("task"), l.at("budget"), l.at("method"), l.at("setting")}.dump()] =
-          outcome::mean(l.at("psnr"));
+      merits[key(l.at("role"), l.at("task"), l.at("budget"), l.at("method"), l.at("setting"))] =
+          domain_.merit(l);
     struct choice {
-      double psnr = -1e300;
+      double merit = -1e300;
       std::string setting;
     };
     std::map<std::tuple<std::string, std::size_t, std::string>, choice> best; // of task, budget and method
-    const auto look = [&](const char* role, const Tensor& images, std::size_t budget, const auto& wanted) {
-      each_task(images, [&](const std::string& task, const auto& c, double noise) {
-        each_method(c, images, noise, budget,
+    const auto look = [&](const std::string& role, const samples& s, std::size_t budget, const auto& wanted) {
+      each_task(s, [&](const std::string& task, const auto& c, double noise) {
+        each_method(c, domain_.like(s), noise, budget,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
                       if (!wanted(task, method, setting)) return;
                       const auto what = key(role, task, budget, method, setting);
-                      if (!found.count(what)) {
-                        const outcome o = measured(setting, c, images, go);
-                        found[what] = o.mean_psnr();
-                        tell(line(role, task, method, budget, o));
+                      if (!merits.count(what)) {
+                        json line{{"role", role},
+                                  {"task", task},
+                                  {"method", method},
+                                  {"budget", budget},
+                                  {"setting", setting}};
+                        line.update(measured(c, s, go));
+                        merits[what] = domain_.merit(line);
+                        tell(line);
                       }
-                      if (auto& b = best[{task, budget, method}];
-                          std::string(role) == "tuned" && found[what] > b.psnr)
-                        b = {found[what], setting};
+                      if (auto& b = best[{task, budget, method}]; role == "tuned" && merits[what] > b.merit)
+                        b = {merits[what], setting};
                     });
       });
     };
     std::optional<std::size_t> before;
     for (const auto budget : options_.tuned_at) {
       look("tuned", tuned, budget, [&](const auto& task, const auto& method, const auto& setting) {
-        const auto there = before ? found.find(key("tuned", task, *before, method, setting)) : found.end();
-        return there == found.end() ||
-               there->second > best[{task, *before, method}].psnr - options_.promising;
+        const auto there = before ? merits.find(key("tuned", task, *before, method, setting)) : merits.end();
+        return there == merits.end() ||
+               there->second > best[{task, *before, method}].merit - options_.promising;
       });
       before = budget;
     }
@@ -284,29 +321,47 @@ public:
 
 private:
   template <class Constraint, class Go>
-  outcome measured(const std::string& setting, const Constraint& c, const Tensor& y, const Go& go) const {
+  json measured(const Constraint& c, const samples& s, const Go& go) const {
     const auto start = std::chrono::steady_clock::now();
     const auto r = go();
-    outcome o{setting, 0.0, 0.0, psnr(r.x, y), ssim(r.x, y), {}};
-    o.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    o.passes = static_cast<double>(r.passes.forward + 2 * r.passes.backward) / static_cast<double>(y.size(0));
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double passes = static_cast<double>(r.passes.forward + 2 * r.passes.backward);
     pf::pass_counts counts;
     const Tensor residual = c.least_squares(r.x, counts).residual;
-    for (std::int64_t i = 0; i < y.size(0); ++i)
-      o.rmse.push_back(residual[i].to(at::kDouble).square().mean().sqrt().template item<double>());
-    return o;
-  }
-
-  static json line(const char* role, const std::string& task, const std::string& method, std::size_t budget,
-                   const outcome& o) {
-    return {{"role", role},         {"task", task},        {"method", method}, {"budget", budget},
-            {"setting", o.setting}, {"passes", o.passes},  {"psnr", o.psnr},   {"ssim", o.ssim},
-            {"rmse", o.rmse},       {"seconds", o.seconds}};
+    std::vector<double> rmse;
+    for (std::int64_t i = 0; i < residual.size(0); ++i)
+      rmse.push_back(residual[i].to(at::kDouble).square().mean().sqrt().template item<double>());
+    json line{{"passes", passes / static_cast<double>(r.x.size(0))}, {"seconds", seconds}, {"rmse", rmse}};
+    line.update(domain_.scores(r.x, s));
+    return line;
   }
 
   const Denoiser& denoiser_;
+  const Domain& domain_;
   options options_;
-  pf::variance_exploding path_;
 };
+
+/// Runs a bench, and appends its lines to a file, from which a run goes on that was stopped.
+template <class Bench>
+void run_into(const std::filesystem::path& file, const Bench& b, const samples& tuned, const samples& tested,
+              const std::function<void()>& after_each) {
+  std::vector<json> known;
+  std::ifstream before(file);
+  for (std::string line; std::getline(before, line);)
+    if (json::accept(line)) known.push_back(json::parse(line));
+  std::ofstream lines(file, std::ios::app);
+  b.run(
+      tuned, tested,
+      [&](const json& line) {
+        lines << line.dump() << std::endl;
+        std::cout << line["role"].template get<std::string>() << ' '
+                  << line["task"].template get<std::string>() << ", " << line["budget"] << ": "
+                  << line["method"].template get<std::string>() << " ("
+                  << line["setting"].template get<std::string>() << ") " << mean(line["psnr"]) << " dB, "
+                  << line["passes"] << " passes, " << line["seconds"] << " s" << std::endl;
+        after_each();
+      },
+      known);
+}
 
 } // namespace policies

@@ -96,4 +96,9 @@ std::vector<int> judge::read(const at::Tensor& images) const {
   return {data, data + best.numel()};
 }
 
+at::Tensor judge::features(const at::Tensor& images) const {
+  const c10::NoGradGuard no_grad;
+  return network_.features(images);
+}
+
 } // namespace mnist

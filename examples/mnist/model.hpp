@@ -86,6 +86,8 @@ public:
   explicit judge(const std::filesystem::path& folder);
   /// The digit that each image shows, 0 to 9.
   std::vector<int> read(const at::Tensor& images) const;
+  /// What it sees in each image, [N, 96].
+  at::Tensor features(const at::Tensor& images) const;
 
 private:
   classifier network_;

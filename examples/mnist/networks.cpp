@@ -205,15 +205,19 @@ classifier::classifier() {
   add_linear(w, "out", 96, 10);
 }
 
-at::Tensor classifier::operator()(const at::Tensor& image, double dropout) const {
+at::Tensor classifier::features(const at::Tensor& image) const {
   const auto& w = weights_;
   auto h = conv(w, "conv2", at::relu(conv(w, "conv1", image, 2)));
   h = at::max_pool2d(at::relu(norm(w, "norm1", h)), {2, 2});
   h = conv(w, "conv4", at::relu(conv(w, "conv3", h)));
   h = at::max_pool2d(at::relu(norm(w, "norm2", h)), {2, 2});
-  h = at::relu(norm(w, "norm3", conv(w, "conv5", h))).mean({2, 3});
+  return at::relu(norm(w, "norm3", conv(w, "conv5", h))).mean({2, 3});
+}
+
+at::Tensor classifier::operator()(const at::Tensor& image, double dropout) const {
+  at::Tensor h = features(image);
   if (dropout > 0.0) h = at::dropout(h, dropout, true);
-  return linear(w, "out", h);
+  return linear(weights_, "out", h);
 }
 
 } // namespace mnist

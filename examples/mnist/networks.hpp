@@ -72,6 +72,8 @@ public:
   classifier();
   /// dropout > 0 only while training.
   at::Tensor operator()(const at::Tensor& image, double dropout = 0.0) const;
+  /// [N, 96], of which the logits are a linear function.
+  at::Tensor features(const at::Tensor& image) const;
 
   parameters& weights() { return weights_; }
   const parameters& weights() const { return weights_; }

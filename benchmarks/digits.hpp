@@ -1,0 +1,106 @@
+#pragma once
+/// \file
+/// The digits of the MNIST example as a domain of `policies::bench`: in pixels, on either path, or in
+/// latents.
+
+#include "policies.hpp"
+
+#include <model.hpp>
+
+#include <filesystem>
+
+namespace policies {
+
+/// Distances between two sets of vectors [N, D] and [M, D].
+///
+/// Frechet: |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2) of means and covariances.
+inline double frechet_distance(const Tensor& a, const Tensor& b) {
+  const auto moments = [](const Tensor& x) {
+    const Tensor v = x.to(at::kDouble), m = v.mean(0), d = v - m;
+    return std::pair{m, d.t().mm(d) / static_cast<double>(v.size(0) - 1)};
+  };
+  const auto [ma, ca] = moments(a);
+  const auto [mb, cb] = moments(b);
+  const Tensor roots = at::sqrt(at::real(at::linalg_eigvals(ca.mm(cb))).clamp_min(0.0));
+  return ((ma - mb).square().sum() + ca.trace() + cb.trace() - 2.0 * roots.sum()).item<double>();
+}
+/// Energy: 2 E|a - b| - E|a - a'| - E|b - b'|, each over all pairs, of different vectors in the last two
+/// (Szekely and Rizzo 2013).
+inline double energy_distance(const Tensor& a, const Tensor& b) {
+  const auto between = [](const Tensor& u, const Tensor& v) {
+    return at::cdist(u.to(at::kDouble), v.to(at::kDouble)).sum().item<double>();
+  };
+  const auto n = static_cast<double>(a.size(0)), m = static_cast<double>(b.size(0));
+  return 2.0 * between(a, b) / (n * m) - between(a, a) / (n * (n - 1.0)) - between(b, b) / (m * (m - 1.0));
+}
+
+/// Digits [N, 1, 32, 32] in [-1, 1] with their labels.
+struct digits {
+  const mnist::digit_model& model;
+  const mnist::judge& judge;
+  mnist::either_path path = model.path();
+
+  /// `renoise` is DDIM's eta, or the share of the noise that a step of the flow draws anew.
+  pf::path_sampler sampler(std::size_t steps, double renoise) const {
+    if (model.kind() == mnist::model_kind::flow) return path.sampler({.steps = steps, .renoise = renoise});
+    return path.sampler({.steps = steps, .eta = renoise});
+  }
+  std::vector<double> times(std::size_t steps) const { return pf::time_grid(path, {steps}); }
+  Tensor like(const samples& s) const { return model.zeros(s.images.size(0)); }
+
+  template <class Wanted, class F>
+  void each_task(const samples& s, std::uint64_t seed, const Wanted& wanted, F f) const {
+    at::manual_seed(seed);
+    const Tensor& y = s.images;
+    const auto n = y.size(2);
+    const Tensor noise = 0.05 * at::randn_like(y);
+    const Tensor share = (at::rand_like(y) < 0.1).to(at::kFloat);
+    const auto known = [&](auto hide) {
+      Tensor mask = at::ones_like(y);
+      hide(mask);
+      return mask;
+    };
+    const auto ask = [&](const char* name, const auto& make, double level) {
+      if (!wanted(name)) return;
+      if (model.latent())
+        f(name, pf::decoded(make(), model.decoder(), pf::decoder_vjp{}), level);
+      else
+        f(name, make(), level);
+    };
+    const auto masked = [&](const char* name, const Tensor& mask) {
+      ask(
+          name, [&] { return pf::masked<Tensor>(y, mask); }, 0.0);
+    };
+    masked("upper", known([&](Tensor& m) { m.narrow(2, n / 2, n / 2).zero_(); }));
+    masked("left", known([&](Tensor& m) { m.narrow(3, n / 2, n / 2).zero_(); }));
+    masked("box", known([&](Tensor& m) { m.narrow(2, n / 4, n / 2).narrow(3, n / 4, n / 2).zero_(); }));
+    masked("random10", share);
+    const auto measured = [&](const char* name, const auto& a, double level) {
+      const Tensor clean = a.apply(y);
+      const Tensor seen =
+          level > 0.0 ? clean + noise.narrow(2, 0, clean.size(2)).narrow(3, 0, clean.size(3)) : clean;
+      ask(
+          name, [&] { return level > 0.0 ? pf::linear(a, seen, level) : pf::linear(a, seen); }, level);
+    };
+    measured("x2", pf::averaging(y, 2), 0.0);
+    measured("x4", pf::averaging(y, 4), 0.0);
+    measured("blur_noise", pf::gaussian_blur(y, 2.0, 6), 0.05);
+    measured("x4_noise", pf::averaging(y, 4), 0.05);
+  }
+
+  json scores(const Tensor& x, const samples& truth) const {
+    const Tensor image = (model.latent() ? model.decoder().decode(x) : x).clamp(-1.0, 1.0);
+    const auto read = judge.read(image);
+    std::vector<int> kept;
+    for (std::size_t i = 0; i < read.size(); ++i) kept.push_back(read[i] == truth.labels[i] ? 1 : 0);
+    const Tensor seen = judge.features(image), real = judge.features(truth.images);
+    return {{"psnr", psnr((image + 1.0) / 2.0, (truth.images + 1.0) / 2.0)},
+            {"kept", kept},
+            {"frechet", frechet_distance(seen, real)},
+            {"energy", energy_distance(seen, real)}};
+  }
+  /// Labels kept in per cent and PSNR in dB, added up: the first alone is too coarse to choose by.
+  double merit(const json& scores) const { return 100.0 * mean(scores.at("kept")) + mean(scores.at("psnr")); }
+};
+
+} // namespace policies
