@@ -71,7 +71,8 @@ void require_felt(double probe, c10::ScalarType type, const std::string& option,
 /// The relative distance of neighbouring numbers of a type.
 double resolution_of(c10::ScalarType type);
 
-/// What a checkpoint's configurations and the headers of its files say, so that what does not fit is refused before networks are loaded.
+/// What a checkpoint's configurations and the headers of its files say, so that what does not fit is refused
+/// before networks are loaded.
 struct model_outline {
   pushforward::variance_preserving path;
   std::int64_t scale;    ///< pixels of a side to one of the latent's

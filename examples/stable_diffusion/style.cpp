@@ -60,10 +60,13 @@ int style(const arguments& a) {
   const std::int64_t side = std::min(original.size(2), original.size(3));
   const at::Tensor square =
       a.how == fitting::crop ? fitted(original, a.how, picture_size{side, side}, 1) : original;
-  const style_constraint constraint(clip, a.block, square.to(device_named(a.model.unet.device)));
+  const bool by_length = a.run.update.policy == examples::policy_kind::posterior_step;
+  const style_constraint constraint(clip, a.block, square.to(device_named(a.model.unet.device)),
+                                    by_length ? style_loss::half_square : style_loss::norm);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
 
-  task t{"style", "Style", {}, 0.0, "distance of the Gram matrices", {}, {}, {}};
+  task t{"style", "Style", {}, 0.0, {}, {}, {}, {}};
+  t.residual = by_length ? "half the squared distance of the Gram matrices" : "distance of the Gram matrices";
   t.like = m.latents(a.run.batch, a.size.height, a.size.width);
   if (content.defined()) t.guess = m.encode(content).expand_as(t.like).contiguous();
   t.constraint = pulled_back(constraint, m, a.pullback);
@@ -82,7 +85,7 @@ int style(const arguments& a) {
   for (std::int64_t i = 0; i < s.images.size(0); ++i) f.pictures.push_back(s.images[i]);
   f.costs = {{"CLIP_passes", constraint.passes().forward},
              {"CLIP_backward_passes", constraint.passes().backward}};
-  const at::Tensor loss = constraint.loss(s.images.to(t.like.device())).cpu();
+  const at::Tensor loss = constraint.distance(s.images.to(t.like.device())).cpu();
   json losses = json::array(), shares = json::array();
   for (std::int64_t i = 0; i < loss.size(0); ++i) {
     losses.push_back(loss[i].item<double>());
@@ -138,10 +141,13 @@ int main(int argc, char** argv) {
   add_run_options(app, a.run);
   return examples::run_with(app, argc, argv, [&] {
     choose_pullback(app, a.pullback, a.run.update.policy, a.model.vae_placement.type);
-    if (a.run.update.policy == examples::policy_kind::posterior_step)
-      throw bad_option(
-          "--policy posterior_step takes its length from a loss that is half a square, and a style's is a "
-          "norm: take inexact_newton");
+    if (a.run.update.policy == examples::policy_kind::posterior_step) {
+      if (a.pullback.kind == pullback_kind::encoder)
+        throw bad_option("--policy posterior_step takes its length from the error, and that of --pullback "
+                         "encoder has none: leave it out, or take inexact_newton");
+      if (a.run.update.krylov > 1)
+        throw bad_option("--krylov must be 1 for a style, which is no linear measurement: leave it out");
+    }
     a.run.set_rates(app, 0.5, 0.1);
     check_model_options(app, a.model);
     check_run_options(app, a.run);

@@ -36,12 +36,13 @@ models::clip_vision read_clip(const std::filesystem::path& folder, c10::Device d
   return {models::clip_vision_config::read(config), stored.watched(examples::stop_if_interrupted)};
 }
 
-style_constraint::style_constraint(models::clip_vision encoder, std::int64_t block, const at::Tensor& picture)
+style_constraint::style_constraint(models::clip_vision encoder, std::int64_t block, const at::Tensor& picture,
+                                   style_loss loss)
     : gram_{[encoder, block](const at::Tensor& images) {
         return models::gram(models::patch_tokens(
             encoder.tokens_after(models::clip_pixels(images, encoder.config().image_size), block)));
       }},
-      picture_{resized(picture, encoder.config().image_size)}, wanted_{gram_.decode(picture_)} {}
+      picture_{resized(picture, encoder.config().image_size)}, wanted_{gram_.decode(picture_)}, loss_{loss} {}
 
 pushforward::constraint_value<at::Tensor> style_constraint::operator()(const at::Tensor& images) const {
   const auto at_images = gram_.linearize_decode(images);
@@ -49,12 +50,15 @@ pushforward::constraint_value<at::Tensor> style_constraint::operator()(const at:
   passes_->forward += samples;
   passes_->backward += samples;
   const at::Tensor difference = wanted_ - at_images.value;
-  auto loss = traits::square_root(traits::dot(difference, difference));
+  auto square = traits::dot(difference, difference);
+  if (loss_ == style_loss::half_square)
+    return {traits::combine(0.5, square, 0.0, square), at_images.vjp(difference)};
+  auto loss = traits::square_root(std::move(square));
   at::Tensor error = at_images.vjp(traits::scale(traits::ratio(1.0, loss), difference));
   return {std::move(loss), std::move(error)};
 }
 
-at::Tensor style_constraint::loss(const at::Tensor& images) const {
+at::Tensor style_constraint::distance(const at::Tensor& images) const {
   return (gram_.decode(images) - wanted_).to(at::kDouble).flatten(1).norm(2, 1);
 }
 

@@ -384,6 +384,18 @@ TEST_CASE("every policy and step size runs on a checkpoint") {
   CHECK(newton.ended.status == 0);
   CHECK(newton.trace()["settings"]["pullback"] == "encoder difference");
   CHECK(newton.trace()["settings"]["lr"] == 0.5);
+  const words styling{
+      oracle / "style.png", "--clip", oracle / "clip", "--width",        "96",      "--height", "64",
+      "--guidance",         "1",      "--policy",      "posterior_step", "--steps", "2"};
+  const auto style = run(folder, oracle, "style", styling);
+  INFO(style.ended.said);
+  REQUIRE(style.ended.status == 0);
+  CHECK(style.trace()["costs_of_the_batch"]["passes"] == 4);
+  CHECK(style.trace()["residual"] == "half the squared distance of the Gram matrices");
+  CHECK_THAT(run(folder, oracle, "style", joined(styling, {"--pullback", "encoder"})).ended.said,
+             contains_text("--policy posterior_step takes its length from the error"));
+  CHECK_THAT(run(folder, oracle, "style", joined(styling, {"--krylov", "2"})).ended.said,
+             contains_text("--krylov must be 1 for a style"));
   const auto guided =
       run(folder, oracle, "inpaint",
           joined(inpainting(oracle), {"--guidance", "1", "--guidance-convention", "reference"}));
@@ -1225,8 +1237,7 @@ TEST_CASE("a damaged file of a checkpoint is found before any network is loaded"
     fs::remove(path);
     fs::create_directory(path);
   };
-  for (const auto& part :
-       {"/unet/" + file, "/vae/" + file, std::string("/text_encoder/model.safetensors")}) {
+  for (const auto& part : {"/unet/" + file, "/vae/" + file, std::string("/text_encoder/model.safetensors")}) {
     refused(part, cut_off, "the file is damaged");
     refused(part, emptied, "shorter than the 8 bytes");
     refused(part, made_a_folder, "not a regular file but a folder");

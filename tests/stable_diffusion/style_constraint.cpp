@@ -52,9 +52,24 @@ TEST_CASE("loss and error of a style are those of transformers and autograd, wit
   CHECK(relative_l2(loss_of(value), o["loss"]) < tolerance);
   CHECK(relative_l2(value.error, o["error"]) < tolerance);
   CHECK(!value.error.requires_grad());
-  CHECK(relative_l2(o.constraint.loss(o["images"]), o["loss"]) < tolerance);
+  CHECK(relative_l2(o.constraint.distance(o["images"]), o["loss"]) < tolerance);
   CHECK(std::abs(o.constraint.size() / o["size"].item<double>() - 1.0) < tolerance);
   CHECK(relative_l2(o.constraint.picture(), o["resized picture"]) < 1e-6);
+}
+
+TEST_CASE("half the square of a style's distance has the error that lowers it, and moves by its own length") {
+  const auto folder = oracle_folder(ORACLE_FOLDER);
+  if (folder.empty()) return;
+  const oracle_case o(folder / "alone", 2);
+  const style_constraint half(read_clip(folder / "alone", c10::Device(c10::kCPU)), 2, o["picture"],
+                              style_loss::half_square);
+  const auto norm = o.constraint(o["images"]), value = half(o["images"]);
+  const at::Tensor d = loss_of(norm);
+  CHECK(relative_l2(loss_of(value), 0.5 * d * d) < tolerance);
+  CHECK(relative_l2(value.error, norm.error * d.to(at::kFloat).view({-1, 1, 1, 1})) < tolerance);
+  const auto alone = half(half.picture());
+  CHECK(traits::values(alone.loss).front() == 0.0);
+  CHECK(at::equal(alone.error, at::zeros_like(alone.error)));
 }
 
 TEST_CASE("samples of a style's batch do not see each other, and every evaluation of CLIP is counted") {
