@@ -39,6 +39,7 @@ struct digits {
   const mnist::digit_model& model;
   const mnist::judge& judge;
   mnist::either_path path = model.path();
+  double rate = 1.0;
 
   /// `renoise` is DDIM's eta, or the share of the noise that a step of the flow draws anew.
   pf::path_sampler sampler(std::size_t steps, double renoise) const {

@@ -95,6 +95,7 @@ struct options {
 /// exploding path, by Karras's grid.
 struct images {
   pf::variance_exploding path{10.0, 0.01};
+  double rate = 1.0; ///< the highest of the infinity norm that is tried
 
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
     return pf::karras_euler(path, {.steps = steps, .renoise = renoise});
@@ -143,6 +144,8 @@ public:
   bench(const Denoiser& d, const Domain& domain, options o)
       : denoiser_{d}, domain_{domain}, options_{std::move(o)} {}
 
+  const Domain& domain() const { return domain_; }
+
   /// Every task on these images: calls f(name, constraint, noise level).
   template <class F> void each_task(const samples& s, F f) const {
     domain_.each_task(
@@ -189,10 +192,10 @@ public:
       if (options_.methods.count("posterior step, noise of x0'"))
         f("posterior step, noise of x0'", redrawn.substr(2),
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
-      for (const double first : {1.0, 0.5, 0.2})
+      for (const double share : {1.0, 0.5, 0.2})
         for (const std::size_t k : {1U, 2U, 5U}) {
           if (renoise == 0.5) continue;
-          const double last = k == 1 ? first : 0.02;
+          const double first = share * domain_.rate, last = k == 1 ? first : 0.02 * domain_.rate;
           const std::string setting =
               "K " + std::to_string(k) + text("rate", first) + (k == 1 ? "" : text("to", last)) + redrawn;
           const pf::infinity_norm rate{{first, last}};
@@ -357,7 +360,7 @@ void run_into(const std::filesystem::path& file, const Bench& b, const samples& 
         std::cout << line["role"].template get<std::string>() << ' '
                   << line["task"].template get<std::string>() << ", " << line["budget"] << ": "
                   << line["method"].template get<std::string>() << " ("
-                  << line["setting"].template get<std::string>() << ") " << mean(line["psnr"]) << " dB, "
+                  << line["setting"].template get<std::string>() << ") " << b.domain().merit(line) << ", "
                   << line["passes"] << " passes, " << line["seconds"] << " s" << std::endl;
         after_each();
       },

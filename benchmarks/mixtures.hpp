@@ -1,0 +1,137 @@
+#pragma once
+/// \file
+/// A Gaussian mixture, whose denoiser and whose posterior are known in closed form, as a domain of
+/// `policies::bench`.
+
+#include "digits.hpp"
+
+#include <support/gaussian_mixture.hpp>
+
+#include <c10/core/GradMode.h>
+
+namespace policies {
+
+/// Images of 4 x 4 from a mixture of 6 Gaussians, in float64, on the variance exploding path.
+class mixture {
+public:
+  static constexpr std::int64_t side = 4, dimensions = side * side;
+
+  explicit mixture(std::uint64_t seed = 1, std::size_t components = 6)
+      : prior_{testing_support::gaussian_mixture::random(dimensions, components, seed)} {
+    for (const auto& g : prior_.components()) {
+      const auto [values, vectors] = at::linalg_eigh(tensor_of(g.covariance));
+      parts_.push_back({g.weight, tensor_of(g.mean), values, vectors});
+    }
+  }
+
+  pf::variance_exploding path{20.0, 0.01};
+  double rate = 4.0;
+  pf::path_sampler sampler(std::size_t steps, double renoise) const {
+    return pf::karras_euler(path, {.steps = steps, .renoise = renoise});
+  }
+  std::vector<double> times(std::size_t steps) const { return pf::karras_times(path, steps); }
+  Tensor like(const samples& s) const { return s.images; }
+
+  /// E[x0 | x0 + sigma eps] of x [N, 1, 4, 4], sigma [N].
+  Tensor operator()(const Tensor& x, const Tensor& sigma) const {
+    const Tensor flat = x.flatten(1), variance = sigma.to(at::kDouble).square().unsqueeze(1);
+    std::vector<Tensor> means, logs;
+    for (const auto& p : parts_) {
+      const Tensor of = p.values + variance, d = (flat - p.mean).mm(p.vectors);
+      means.push_back(p.mean + (d * (p.values / of)).mm(p.vectors.t()));
+      logs.push_back(std::log(p.weight) - 0.5 * (d.square() / of + at::log(of)).sum(1));
+    }
+    const Tensor shares = at::softmax(at::stack(logs, 1), 1).unsqueeze(2);
+    return (shares * at::stack(means, 1)).sum(1).view_as(x);
+  }
+
+  /// `truths` draws from the prior, each `repeated` times: of each, as many samples of its posterior are
+  /// wanted.
+  samples draw(std::int64_t truths, std::int64_t repeated, std::uint64_t seed) const {
+    at::manual_seed(seed);
+    return {drawn_from(prior_, truths).repeat_interleave(repeated, 0),
+            std::vector<int>(1, static_cast<int>(repeated))};
+  }
+
+  template <class Wanted, class F>
+  void each_task(const samples& s, std::uint64_t, const Wanted& wanted, F f) const {
+    const Tensor& y = s.images;
+    Tensor half = at::ones_like(y);
+    half.narrow(2, side / 2, side / 2).zero_();
+    const auto mean = pf::averaging(y, 2);
+    testing_support::matrix elements(dimensions / 2, dimensions), means(dimensions / 4, dimensions);
+    for (std::size_t i = 0; i < dimensions / 2; ++i) elements(i, i) = 1.0;
+    for (std::size_t i = 0; i < dimensions; ++i) means(i / 8 * 2 + i % 4 / 2, i) = 0.25;
+    if (wanted("half")) {
+      wanted_ = {elements, 0.0, y};
+      f("half", pf::masked<Tensor>(y, half), 0.0);
+    }
+    if (wanted("x2")) {
+      wanted_ = {means, 0.0, y};
+      f("x2", pf::linear(mean, mean.apply(y)), 0.0);
+    }
+    if (wanted("x2_noise")) {
+      at::manual_seed(17);
+      const auto repeated = s.labels.at(0);
+      const Tensor noise = 0.2 * at::randn({y.size(0) / repeated, 1, side / 2, side / 2}, at::kDouble)
+                                     .repeat_interleave(repeated, 0);
+      wanted_ = {means, 0.2, mean.apply(y) + noise};
+      f("x2_noise", pf::linear(mean, wanted_.measured, 0.2), 0.2);
+    }
+  }
+
+  /// Energy distance of each truth's samples to as many exact ones of its posterior.
+  json scores(const Tensor& x, const samples& s) const {
+    const std::int64_t repeated = s.labels.at(0), size = wanted_.noise > 0.0 ? 4 : 0;
+    std::vector<double> energy;
+    at::manual_seed(5);
+    for (std::int64_t i = 0; i < x.size(0); i += repeated) {
+      const Tensor y = wanted_.measured[i].flatten();
+      testing_support::vector known(y.const_data_ptr<double>(), y.const_data_ptr<double>() + y.numel());
+      if (size == 0) known = wanted_.A * known;
+      const auto posterior = prior_.given_linear(wanted_.A, known, wanted_.noise);
+      energy.push_back(energy_distance(x.narrow(0, i, repeated).flatten(1),
+                                       drawn_from(posterior, 4 * repeated).flatten(1)));
+    }
+    return {{"psnr", psnr(x, s.images)}, {"energy", energy}};
+  }
+  double merit(const json& scores) const { return -100.0 * mean(scores.at("energy")); }
+
+private:
+  struct part {
+    double weight;
+    Tensor mean, values, vectors;
+  };
+  struct measurement {
+    testing_support::matrix A{1, 1};
+    double noise = 0.0;
+    Tensor measured;
+  };
+
+  static Tensor tensor_of(const testing_support::matrix& m) {
+    return at::tensor(m.values).view({static_cast<std::int64_t>(m.rows), -1});
+  }
+  static Tensor tensor_of(const testing_support::vector& v) { return at::tensor(v); }
+
+  static Tensor drawn_from(const testing_support::gaussian_mixture& m, std::int64_t count) {
+    std::vector<double> weights;
+    for (const auto& g : m.components()) weights.push_back(g.weight);
+    const Tensor which = at::multinomial(at::tensor(weights), count, true);
+    Tensor all = at::empty({count, dimensions}, at::kDouble);
+    for (std::size_t k = 0; k < weights.size(); ++k) {
+      const auto& g = m.components()[k];
+      const auto [values, vectors] = at::linalg_eigh(tensor_of(g.covariance));
+      const Tensor root = vectors * values.clamp_min(0.0).sqrt();
+      const Tensor here = which.eq(static_cast<std::int64_t>(k)).unsqueeze(1);
+      all =
+          at::where(here, tensor_of(g.mean) + at::randn({count, dimensions}, at::kDouble).mm(root.t()), all);
+    }
+    return all.view({count, 1, side, side});
+  }
+
+  testing_support::gaussian_mixture prior_;
+  std::vector<part> parts_;
+  mutable measurement wanted_;
+};
+
+} // namespace policies
