@@ -1,5 +1,7 @@
 #include "data.hpp"
 
+#include <common/console.hpp>
+
 #include <pictures.hpp>
 
 #include <pushforward/error.hpp>
@@ -38,6 +40,7 @@ namespace {
 
 /// [1, 3, H, W], 0 to 255.
 at::Tensor read_image(const fs::path& path) {
+  examples::stop_if_interrupted();
   return stable_diffusion::image_of(stable_diffusion::read_picture(path, 3)).add(1.0).mul(127.5);
 }
 

@@ -32,7 +32,7 @@ std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& fold
 /// patch, and at most by 12. Scaling is cubic and antialiased, on the stored (gamma-encoded) values. A
 /// photograph's share is the square root of its number of pixels, and its scales share equally, so that a few
 /// large photographs do not crowd out the many small ones. \throws pushforward::bad_file for a folder without
-/// photographs, and one that is smaller than a patch
+/// photographs, and one that is smaller than a patch; examples::stopped_early after Ctrl-C
 photograph_set read_photographs(const std::filesystem::path& folder, std::int64_t patch);
 
 /// Random patches [N, 3, side, side] in [0, 1], on the device of `set.pixels`: turned and mirrored all eight

@@ -95,21 +95,25 @@ at::Tensor noise_levels(std::int64_t count) {
 constexpr int reported_levels[] = {5, 15, 25, 50, 100, 255};
 
 /// Mean PSNR in dB over the crops at each reported level, after clamping to [0, 1]; the noise is always the
-/// same. One row of `each` for each crop, where asked for.
+/// same. One row of `each` for each crop, where asked for. Null after Ctrl-C.
 nlohmann::ordered_json psnr_of(const network& n, const std::vector<at::Tensor>& crops,
-                               nlohmann::ordered_json* each = nullptr) {
+                               nlohmann::ordered_json* each = nullptr,
+                               examples::progress_bar* bar = nullptr) {
   const c10::NoGradGuard no_grad;
   auto noise = at::make_generator<at::CPUGeneratorImpl>(7);
   std::vector<double> sums(std::size(reported_levels), 0.0);
+  double done = 0.0;
   for (const auto& crop : crops) {
     const at::Tensor eps = at::randn(crop.sizes(), noise, at::kFloat).to(crop.device());
     nlohmann::ordered_json row;
     for (std::size_t i = 0; i < sums.size(); ++i) {
+      if (examples::interrupted()) return nullptr;
       const double sigma = reported_levels[i] / 255.0;
       const at::Tensor x0 = n(crop + sigma * eps, at::full({1}, sigma, crop.options())).clamp(0.0, 1.0);
       const double psnr = -10.0 * std::log10((x0 - crop).square().mean().item<double>());
       sums[i] += psnr / static_cast<double>(crops.size());
       row[std::to_string(reported_levels[i])] = std::round(1000.0 * psnr) / 1000.0;
+      if (bar != nullptr) bar->show(++done, static_cast<double>(crops.size() * sums.size()));
     }
     if (each != nullptr) each->push_back(row);
   }
@@ -251,21 +255,24 @@ public:
     seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
-  /// The mean loss since the last call, and how well the averaged weights denoise what was held out. Draws
-  /// nothing from the training's generators.
+  /// Whether there were steps since the last report.
+  bool unreported() const { return summed_ > 0; }
+
+  /// The mean loss since the last report, and how well the averaged weights denoise what was held out. Draws
+  /// nothing from the training's generators. Null after Ctrl-C, which leaves all to the next report.
   nlohmann::ordered_json report() {
     const double loss = loss_.item<double>() / static_cast<double>(std::max<std::int64_t>(1, summed_));
     if (!std::isfinite(loss))
       throw pushforward::error("the loss is not finite at step " + std::to_string(step_) +
                                ": lower --rate; the last checkpoint stands");
+    swap_averages();
+    const auto psnr = psnr_of(*network_, crops_);
+    swap_averages();
+    if (psnr.is_null()) return psnr;
     loss_.zero_();
     summed_ = 0;
-    swap_averages();
-    nlohmann::ordered_json line{{"step", step_}, {"loss", loss}, {"rate", rate()}};
-    line["psnr"] = psnr_of(*network_, crops_);
-    line["seconds"] = std::round(seconds_);
-    swap_averages();
-    return line;
+    return {
+        {"step", step_}, {"loss", loss}, {"rate", rate()}, {"psnr", psnr}, {"seconds", std::round(seconds_)}};
   }
 
   void save() {
@@ -351,11 +358,13 @@ int train(const options& o) {
   std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, from step "
             << run.step() << " of " << o.steps << '\n';
   examples::progress_bar bar("denoiser");
-  const auto report = [&] {
-    const std::string line = run.report().dump();
+  const auto reported = [&] {
+    const auto line = run.report();
+    if (line.is_null()) return false;
     run.save();
-    examples::append_line(log_of(o.folder), line);
-    bar.line(line);
+    examples::append_line(log_of(o.folder), line.dump());
+    bar.line(line.dump());
+    return true;
   };
   const auto first = run.step();
   const double before = run.seconds();
@@ -363,15 +372,12 @@ int train(const options& o) {
     run.advance();
     const double patches = static_cast<double>((run.step() - first) * o.batch) / (run.seconds() - before);
     bar.show(run.done(), 1.0, std::to_string(static_cast<std::int64_t>(patches)) + " patches/s");
-    if (run.step() % o.every == 0 && run.done() < 1.0) report();
+    if (run.step() % o.every == 0 && run.done() < 1.0) reported();
   }
-  if (examples::interrupted()) {
-    run.save();
-    bar.line("stopped at step " + std::to_string(run.step()) + "; the same command goes on from there");
-    return examples::interrupted_status;
-  }
-  if (run.step() > first) report();
-  return 0;
+  if (run.done() >= 1.0 && (!run.unreported() || reported())) return 0;
+  run.save();
+  bar.line("stopped at step " + std::to_string(run.step()) + "; the same command goes on from there");
+  return examples::interrupted_status;
 }
 
 /// The last line of a training's log that is whole; empty where there is none.
@@ -400,9 +406,12 @@ examples::picture sheet_of(const network& n, const std::vector<at::Tensor>& crop
   const c10::NoGradGuard no_grad;
   auto noise = at::make_generator<at::CPUGeneratorImpl>(7);
   std::vector<at::Tensor> rows;
+  examples::progress_bar bar("sheet");
   for (const auto& crop : crops) {
+    examples::stop_if_interrupted();
     const at::Tensor x = crop + level / 255.0 * at::randn(crop.sizes(), noise, at::kFloat);
     rows.push_back(at::cat({x, n(x, at::full({1}, level / 255.0)), crop}, 3));
+    bar.show(static_cast<double>(rows.size()), static_cast<double>(crops.size()));
   }
   return stable_diffusion::picture_of(2.0 * at::cat(rows, 2) - 1.0);
 }
@@ -416,8 +425,16 @@ void evaluate(const fs::path& weights, const fs::path& folder, const fs::path& s
   const network n = photographs::read_network(weights);
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
   const auto crops = photographs::held_out_crops(folder);
-  const auto mean = psnr_of(n, crops, &each);
-  if (!sheet.empty()) examples::write_png(sheet, sheet_of(n, crops, level));
+  const auto mean = [&] {
+    examples::progress_bar bar("PSNR");
+    return psnr_of(n, crops, &each, &bar);
+  }();
+  examples::stop_if_interrupted();
+  if (!sheet.empty()) {
+    const auto drawn = sheet_of(n, crops, level);
+    examples::stop_if_interrupted();
+    examples::write_png(sheet, drawn);
+  }
   for (const auto& row : each) std::cout << row.dump() << '\n';
   std::cout << nlohmann::ordered_json{{"mean", mean}}.dump() << '\n';
 }

@@ -23,6 +23,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -97,6 +98,14 @@ std::vector<std::string> train(const scratch_folder& folder, const std::string& 
 
 finished run(const scratch_folder& folder, const std::vector<std::string>& arguments) {
   return run_program(folder, TRAIN_PROGRAM, arguments);
+}
+
+/// Whether a program has set out to hear a signal.
+bool catches(pid_t id, int number) {
+  std::ifstream status("/proc/" + std::to_string(id) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("SigCgt:", 0) == 0) return (std::stoull(line.substr(7), nullptr, 16) >> (number - 1)) & 1;
+  return false;
 }
 
 std::size_t lines_of(const fs::path& path) {
@@ -289,6 +298,59 @@ TEST_CASE(
   const auto line = nlohmann::json::parse(measured.said.substr(measured.said.find("{\"mean\"")));
   CHECK(line["mean"]["50"].get<double>() == Approx(log.back()["psnr"]["50"].get<double>()).margin(0.05));
   CHECK(psnr == Approx(line["mean"]["15"].get<double>()).margin(0.05));
+}
+
+TEST_CASE("Ctrl-C ends the measuring of a denoiser and the drawing of its sheet, and leaves no file") {
+  const scratch_folder folder;
+  const auto weights = folder / "denoiser.safetensors";
+  at::manual_seed(1);
+  write_bytes(weights, serialize_network(network({1, {24, 48}, {1, 2}})));
+  fs::create_directories(folder / "many");
+  for (std::uint32_t i = 0; i < 6; ++i)
+    examples::write_png(folder / "many" / (std::to_string(i) + ".png"), waves(192, 192, i));
+  for (const std::string said : {"PSNR   3 %", "PSNR 100 %"}) {
+    CAPTURE(said);
+    const auto result = interrupted_run(folder, TRAIN_PROGRAM,
+                                        {"evaluate", weights.string(), "--photographs",
+                                         (folder / "many").string(), "--out", (folder / "sheet").string()},
+                                        said);
+    CHECK(result.status == 130);
+    CHECK_THAT(result.said, says("stopped, nothing was written") && !says("{"));
+    CHECK(!fs::exists(folder / "sheet.png"));
+  }
+}
+
+TEST_CASE("Ctrl-C while a training reads its photographs ends it, and nothing was written") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  for (std::uint32_t i = 0; i < 6; ++i)
+    examples::write_png(folder / "training" / ("large" + std::to_string(i) + ".png"), waves(1000, 1000, i));
+  const auto output = folder / "output.txt";
+  const auto id = start_program(TRAIN_PROGRAM, train(folder, "t", "4"), output);
+  for (int i = 0; i < 6000 && !catches(id, SIGTERM); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ::kill(id, SIGTERM);
+  CHECK(status_of(id) == 130);
+  CHECK_THAT(read_bytes(output), says("stopped, nothing was written"));
+  CHECK(!fs::exists(folder / "t"));
+}
+
+TEST_CASE("Ctrl-C while a training measures what was held out loses neither weights nor losses") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  for (std::uint32_t i = 0; i < 20; ++i)
+    examples::write_png(folder / "held_out" / ("more" + std::to_string(i) + ".png"), waves(192, 192, i));
+  REQUIRE(run(folder, train(folder, "straight", "4")).status == 0);
+  const auto stopped = interrupted_run(folder, TRAIN_PROGRAM, train(folder, "broken", "4"), "100 %");
+  CHECK(stopped.status == 130);
+  CHECK_THAT(stopped.said, says("stopped at step 4"));
+  CHECK(!fs::exists(folder / "broken/denoiser.jsonl"));
+  REQUIRE(run(folder, train(folder, "broken", "4")).status == 0);
+  CHECK(weights_of(folder, "broken") == weights_of(folder, "straight"));
+  const auto of = [&](const std::string& where) { return log_of(folder / where / "denoiser.jsonl"); };
+  REQUIRE(of("broken").size() == 1);
+  CHECK(of("broken")[0]["loss"] == of("straight")[0]["loss"]);
+  CHECK(of("broken")[0]["psnr"] == of("straight")[0]["psnr"]);
 }
 
 TEST_CASE("what cannot be trained is said in one line, with exit status 2") {

@@ -68,14 +68,7 @@ inline outcome run(const scratch_folder& folder, const fs::path& oracle, const s
 /// Runs a program that is interrupted once it has said `shown`.
 inline finished interrupted_run(const scratch_folder& folder, const std::string& program,
                                 const words& arguments, const std::string& shown) {
-  const fs::path output = folder / "output.txt";
-  const auto id = start_program(programs + program, arguments, output);
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-  while (!holds(read_bytes(output), shown) && std::chrono::steady_clock::now() < patience)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  ::kill(id, SIGINT);
-  const int status = status_of(id);
-  return {status, read_bytes(output)};
+  return testing_support::interrupted_run(folder, programs + program, arguments, shown);
 }
 
 /// The small checkpoint as the programs load it, for the library's own loop.

@@ -8,12 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 extern char** environ;
@@ -54,6 +57,19 @@ inline finished run_program(const scratch_folder& folder, const std::string& pat
                             std::vector<std::string> arguments) {
   const auto output = folder / "output.txt";
   const int status = status_of(start_program(path, std::move(arguments), output));
+  return {status, read_bytes(output)};
+}
+
+/// Runs a program that gets Ctrl-C once it has said `shown`.
+inline finished interrupted_run(const scratch_folder& folder, const std::string& path,
+                                const std::vector<std::string>& arguments, const std::string& shown) {
+  const auto output = folder / "output.txt";
+  const auto id = start_program(path, arguments, output);
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (read_bytes(output).find(shown) == std::string::npos && std::chrono::steady_clock::now() < patience)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ::kill(id, SIGINT);
+  const int status = status_of(id);
   return {status, read_bytes(output)};
 }
 
