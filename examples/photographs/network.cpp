@@ -36,18 +36,38 @@ std::string level_name(const char* way, std::size_t level) { return way + std::t
 
 } // namespace
 
-network::network(network_config config) : config_{std::move(config)} {
-  const auto& widths = config_.widths;
+void check(const network_config& c) {
   const auto usable = [](const std::vector<std::int64_t>& v, std::int64_t most) {
     return std::all_of(v.begin(), v.end(), [most](std::int64_t n) { return n >= 1 && n <= most; });
   };
-  if (config_.patch != 1 && config_.patch != 2 && config_.patch != 4)
-    throw bad_option("a network's space-to-depth is by 1, 2 or 4, not " + std::to_string(config_.patch));
-  if (widths.empty() || widths.size() > 8 || config_.blocks.size() != widths.size() || !usable(widths, 512) ||
-      !usable(config_.blocks, 16))
+  if (c.patch != 1 && c.patch != 2 && c.patch != 4)
+    throw bad_option("a network's space-to-depth is by 1, 2 or 4, not " + std::to_string(c.patch));
+  if (c.widths.empty() || c.widths.size() > 8 || c.blocks.size() != c.widths.size() ||
+      !usable(c.widths, 512) || !usable(c.blocks, 16))
     throw bad_option(
         "a network needs one width (1 to 512) and one number of blocks (1 to 16) for each of its "
         "1 to 8 levels");
+}
+
+double bytes_of_training(const network_config& c, std::int64_t pixels) {
+  const auto last = c.widths.size() - 1;
+  double weights = 0.0, kept = 30.0; // of each pixel: the images, and where in a photograph it lies
+  for (std::size_t l = 0; l <= last; ++l) {
+    const auto width = static_cast<double>(c.widths[l]), blocks = static_cast<double>(c.blocks[l]);
+    const double ways = l < last ? 2.0 : 1.0;
+    weights += 18.0 * ways * blocks * width * width;
+    if (l < last) weights += 8.0 * width * static_cast<double>(c.widths[l + 1]);
+    // a block's input and its relu, and the level's output; as measured, 2.5 more for the gradients
+    const double values = ways * (2.0 * blocks + 1.0) + 2.5;
+    kept += values * width / (std::pow(4.0, static_cast<double>(l)) * static_cast<double>(c.patch * c.patch));
+  }
+  const double step = kept * static_cast<double>(pixels) + 6.0 * weights, saving = 18.0 * weights;
+  return sizeof(float) * std::max(step, saving) + 6e7; // and what oneDNN compiles
+}
+
+network::network(network_config config) : config_{std::move(config)} {
+  check(config_);
+  const auto& widths = config_.widths;
   auto& w = weights_;
   const auto add_blocks = [&](const std::string& level, std::size_t l) {
     for (std::int64_t b = 0; b < config_.blocks[l]; ++b) {

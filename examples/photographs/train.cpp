@@ -9,6 +9,7 @@
 #include <common/outputs.hpp>
 #include <common/png.hpp>
 
+#include <free_memory.hpp>
 #include <pictures.hpp>
 
 #include <pushforward/error.hpp>
@@ -350,7 +351,20 @@ private:
   double seconds_ = 0.0;
 };
 
+/// \throws pushforward::bad_option where training on the CPU would take more memory than is free
+void require_room(const options& o) {
+  const double bytes = photographs::bytes_of_training(o.config, o.batch * o.patch * o.patch);
+  const double free = stable_diffusion::free_memory();
+  if (bytes > free)
+    throw bad_option("--batch " + std::to_string(o.batch) + " with --patch " + std::to_string(o.patch) +
+                     " takes about " + stable_diffusion::megabytes(bytes) +
+                     " of memory for this network, but " + stable_diffusion::megabytes(free) +
+                     " are free: lower --batch or --patch, or take smaller --widths");
+}
+
 int train(const options& o) {
+  photographs::check(o.config);
+  if (device_named(o.device).is_cpu()) require_room(o);
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
   examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)},
                              {{"the checkpoint to start from", o.start_from}}, "--folder");
@@ -463,7 +477,7 @@ int main(int argc, char** argv) {
              "stop after so many minutes of training in all, if that is sooner");
   add_number(trained, "--batch", o.batch, whole_numbers{1, 10'000}, "patches a step");
   add_number(trained, "--patch", o.patch, whole_numbers{16, 512}, "side of a patch, in pixels");
-  add_number(trained, "--rate", o.rate, positive, "highest learning rate");
+  add_number(trained, "--rate", o.rate, numbers{.least = 1e-9, .most = 1.0}, "highest learning rate");
   add_number(trained, "--cool-down", o.cool_down, shares,
              "share of the run, at its end, in which the rate falls to 0");
   add_number(trained, "--every", o.every, counts, "steps between checkpoints");

@@ -96,4 +96,8 @@ double free_memory(const fs::path& proc, const fs::path& cgroups) {
   return free;
 }
 
+std::string megabytes(double bytes) {
+  return std::to_string(static_cast<long long>(std::max(bytes, 0.0) / 1e6 + 0.5)) + " MB";
+}
+
 } // namespace stable_diffusion

@@ -3,6 +3,7 @@
 /// How much memory a process can still take before the kernel ends it.
 
 #include <filesystem>
+#include <string>
 
 namespace stable_diffusion {
 
@@ -18,5 +19,8 @@ namespace stable_diffusion {
 /// \param cgroups where control groups are mounted
 double free_memory(const std::filesystem::path& proc = "/proc",
                    const std::filesystem::path& cgroups = "/sys/fs/cgroup");
+
+/// "1234 MB"
+std::string megabytes(double bytes);
 
 } // namespace stable_diffusion

@@ -59,10 +59,6 @@ std::string device_list() {
   return list;
 }
 
-std::string megabytes(double bytes) {
-  return std::to_string(static_cast<long long>(std::max(bytes, 0.0) / 1e6 + 0.5)) + " MB";
-}
-
 /// Throws where the tensors of a part do not fit into the memory that is free, as `type`.
 void require_room(const models::checkpoint_part& part, const models::placement& where,
                   const std::string& what) {

@@ -47,10 +47,6 @@ double decoder_values_of_run(const model_arguments& a, const models::checkpoint&
   return decoder_values(models::autoencoder_kl_config::read(*file), backward);
 }
 
-std::string megabytes(double bytes) {
-  return std::to_string(static_cast<long long>(std::max(bytes, 0.0) / 1e6 + 0.5)) + " MB";
-}
-
 } // namespace
 
 double decoder_values(const models::autoencoder_kl_config& c, bool backward) {

@@ -17,6 +17,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -300,6 +303,40 @@ TEST_CASE(
   CHECK(psnr == Approx(line["mean"]["15"].get<double>()).margin(0.05));
 }
 
+TEST_CASE("what training takes of memory is what was estimated, within 30 %") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  const auto peak = [&](const std::vector<std::string>& sizes) {
+    std::vector<std::string> arguments{"train",    "--photographs",         folder.path().string(),
+                                       "--folder", (folder / "t").string(), "--steps",
+                                       "1"};
+    arguments.insert(arguments.end(), sizes.begin(), sizes.end());
+    const auto id = start_program(TRAIN_PROGRAM, arguments, folder / "output.txt");
+    ::rusage usage{};
+    int status = 0;
+    ::wait4(id, &status, 0, &usage);
+    fs::remove_all(folder / "t");
+    REQUIRE(status == 0);
+    return 1024.0 * static_cast<double>(usage.ru_maxrss);
+  };
+  const double before = peak({"--batch", "1", "--patch", "16", "--widths", "1", "--blocks", "1"});
+  const auto check = [&](const std::string& batch, const photographs::network_config& c) {
+    std::vector<std::string> sizes{"--batch", batch, "--space-to-depth", std::to_string(c.patch)};
+    const auto list = [&](const std::string& option, const std::vector<std::int64_t>& values) {
+      sizes.push_back(option);
+      for (const auto v : values) sizes.push_back(std::to_string(v));
+    };
+    list("--widths", c.widths);
+    list("--blocks", c.blocks);
+    CAPTURE(sizes);
+    CHECK(peak(sizes) - before ==
+          Approx(photographs::bytes_of_training(c, std::stoll(batch) * 64 * 64)).epsilon(0.3));
+  };
+  check("128", {});
+  check("128", {2, {48, 80}, {2, 1}});
+  check("1", {4, {320}, {3}}); // most where the checkpoint is written
+}
+
 TEST_CASE("Ctrl-C ends the measuring of a denoiser and the drawing of its sheet, and leaves no file") {
   const scratch_folder folder;
   const auto weights = folder / "denoiser.safetensors";
@@ -378,6 +415,10 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
              says("0.png") && says("90 x 70") && says("smaller than a patch of 80"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--steps", "0"}), says("--steps"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--device", "tpu"}), says("tpu"));
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--rate", "1.5"}), says("--rate"));
+  CHECK_THAT(refused({"train", "--photographs", "none", "--batch", "10000", "--patch", "512"}), // 5 TB
+             says("--batch 10000 with --patch 512") && says("MB are free") &&
+                 says("lower --batch or --patch"));
   CHECK_THAT(
       refused({"train", "--photographs", folder.path().string(), "--widths", "8", "--blocks", "1", "1"}),
       says("one width"));
