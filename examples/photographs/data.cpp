@@ -17,6 +17,7 @@ namespace photographs {
 
 namespace fs = std::filesystem;
 using pushforward::bad_file;
+using pushforward::bad_option;
 
 std::vector<fs::path> pictures_in(const fs::path& folder) {
   std::error_code fault;
@@ -28,10 +29,10 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (ending == ".jpg" || ending == ".jpeg" || ending == ".png") paths.push_back(entry->path());
   }
-  if (fault) throw bad_file(folder.string() + ": cannot be listed (" + fault.message() + ")");
-  if (paths.empty())
-    throw bad_file(folder.string() +
-                   ": holds no JPEG and no PNG; scripts/photographs.sh fetches photographs");
+  const std::string remedy =
+      "; scripts/photographs.sh fetches photographs, and makes a folder with training/ and held_out/ of them";
+  if (fault) throw bad_option(folder.string() + " cannot be listed (" + fault.message() + ")" + remedy);
+  if (paths.empty()) throw bad_option(folder.string() + " holds no JPEG and no PNG" + remedy);
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -60,18 +61,22 @@ double pixels_of(const at::Tensor& image) {
 
 std::int64_t shorter_side(const at::Tensor& image) { return std::min(image.size(2), image.size(3)); }
 
-void must_hold(const at::Tensor& image, std::int64_t side, const fs::path& path) {
+/// \param what has that side, \param remedy what to do where the image is smaller
+void must_hold(const at::Tensor& image, std::int64_t side, const fs::path& path, const std::string& what,
+               const std::string& remedy) {
+  const auto by = [](std::int64_t width, std::int64_t height) {
+    return std::to_string(width) + " x " + std::to_string(height);
+  };
   if (shorter_side(image) < side)
-    throw bad_file(path.string() + ": is " + std::to_string(image.size(3)) + " x " +
-                   std::to_string(image.size(2)) + " pixels, smaller than a patch of " +
-                   std::to_string(side));
+    throw bad_file(path.string() + ": has " + by(image.size(3), image.size(2)) + " pixels, less than " +
+                   what + " of " + by(side, side) + "; " + remedy);
 }
 
 /// Scaled down to half a million pixels where it has more.
 at::Tensor scaled_photograph(const fs::path& path, std::int64_t side) {
   const at::Tensor image = read_image(path);
   at::Tensor scaled = scaled_down(image, std::sqrt(pixels_of(image) / 5e5));
-  must_hold(scaled, side, path);
+  must_hold(scaled, side, path, "the crop", "take it out of the folder, or a larger one in its place");
   return scaled;
 }
 
@@ -90,7 +95,7 @@ at::Tensor crop_of(const at::Tensor& image, std::int64_t side, double down, doub
 std::vector<at::Tensor> scales_of(const fs::path& path, std::int64_t patch, double& pixels) {
   constexpr double large = 1.5e6, most = 12.0;
   const at::Tensor image = read_image(path);
-  must_hold(image, patch, path);
+  must_hold(image, patch, path, "a patch", "lower --patch, or take it out of the folder");
   pixels = pixels_of(image);
   std::vector<at::Tensor> scales;
   const bool halved = pixels > large && shorter_side(image) >= 2 * patch;
@@ -186,9 +191,8 @@ at::Tensor crops_of(const fs::path& folder, std::size_t count, std::int64_t side
       {0.5, 0.5}, {0.25, 0.25}, {0.75, 0.75}, {0.25, 0.75}, {0.75, 0.25}};
   const auto paths = pictures_in(folder);
   if (count == 0 || count > std::size(places) * paths.size())
-    throw pushforward::bad_option(std::to_string(count) + " crops of " + std::to_string(paths.size()) +
-                                  " photographs: take 1 to " +
-                                  std::to_string(std::size(places) * paths.size()));
+    throw bad_option(std::to_string(count) + " crops of " + std::to_string(paths.size()) +
+                     " photographs: take 1 to " + std::to_string(std::size(places) * paths.size()));
   std::vector<at::Tensor> crops;
   for (std::size_t i = 0; i < count; ++i) {
     const auto [down, across] = places[i / paths.size()];

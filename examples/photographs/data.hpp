@@ -23,7 +23,7 @@ struct photograph_set {
   std::string fingerprint; ///< of sizes and pixels: tells whether two sets are the same
 };
 
-/// All JPEG and PNG files of a folder, by name. \throws pushforward::bad_file where there are none
+/// All JPEG and PNG files of a folder, by name. \throws pushforward::bad_option where there are none
 std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder);
 
 /// All JPEG and PNG files of a folder, by name. Photographs of over 1.5 million pixels are halved first,
@@ -31,8 +31,9 @@ std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& fold
 /// patch); then each is scaled down by sqrt 2 again and again while its shorter side is at least 3 / 2 of a
 /// patch, and at most by 12. Scaling is cubic and antialiased, on the stored (gamma-encoded) values. A
 /// photograph's share is the square root of its number of pixels, and its scales share equally, so that a few
-/// large photographs do not crowd out the many small ones. \throws pushforward::bad_file for a folder without
-/// photographs, and one that is smaller than a patch; examples::stopped_early after Ctrl-C
+/// large photographs do not crowd out the many small ones. \throws pushforward::bad_option for a folder
+/// without photographs, pushforward::bad_file for one that is smaller than a patch, and
+/// examples::stopped_early after Ctrl-C
 photograph_set read_photographs(const std::filesystem::path& folder, std::int64_t patch);
 
 /// Random patches [N, 3, side, side] in [0, 1], on the device of `set.pixels`: turned and mirrored all eight

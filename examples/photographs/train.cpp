@@ -351,6 +351,10 @@ private:
   double seconds_ = 0.0;
 };
 
+std::vector<fs::path> pictures_of(const fs::path& folder) {
+  return examples::as_option("--photographs", [&] { return photographs::pictures_in(folder); });
+}
+
 /// \throws pushforward::bad_option where training on the CPU would take more memory than is free
 void require_room(const options& o) {
   const double bytes = photographs::bytes_of_training(o.config, o.batch * o.patch * o.patch);
@@ -363,6 +367,7 @@ void require_room(const options& o) {
 }
 
 int train(const options& o) {
+  for (const char* part : {"training", "held_out"}) pictures_of(o.photographs / part);
   photographs::check(o.config);
   if (device_named(o.device).is_cpu()) require_room(o);
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
@@ -431,11 +436,9 @@ examples::picture sheet_of(const network& n, const std::vector<at::Tensor>& crop
 }
 
 void evaluate(const fs::path& weights, const fs::path& folder, const fs::path& sheet, double level) {
-  if (!sheet.empty()) {
-    std::vector<examples::input_file> read{{"the weights", weights}};
-    for (const auto& path : photographs::pictures_in(folder)) read.push_back({"a photograph", path});
-    examples::require_writable({sheet}, read);
-  }
+  std::vector<examples::input_file> read{{"the weights", weights}};
+  for (const auto& path : pictures_of(folder)) read.push_back({"a photograph", path});
+  if (!sheet.empty()) examples::require_writable({sheet}, read);
   const network n = photographs::read_network(weights);
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
   const auto crops = photographs::held_out_crops(folder);

@@ -409,16 +409,19 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
     return arguments;
   };
   CHECK_THAT(refused({"train"}), says("--photographs"));
-  CHECK_THAT(refused({"train", "--photographs", (folder / "none").string()}), says("none"));
-  CHECK_THAT(refused({"train", "--photographs", (folder / "empty").string()}), says("holds no JPEG"));
+  CHECK_THAT(refused({"train", "--photographs", (folder / "none").string()}),
+             says("--photographs: ") && says("none/training cannot be listed") &&
+                 says("scripts/photographs.sh"));
+  CHECK_THAT(refused({"train", "--photographs", (folder / "empty").string()}),
+             says("--photographs: ") && says("holds no JPEG") && says("scripts/photographs.sh"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--patch", "80"}),
-             says("0.png") && says("90 x 70") && says("smaller than a patch of 80"));
+             says("0.png: has 90 x 70 pixels, less than a patch of 80 x 80; lower --patch"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--steps", "0"}), says("--steps"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--device", "tpu"}), says("tpu"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--rate", "1.5"}), says("--rate"));
-  CHECK_THAT(refused({"train", "--photographs", "none", "--batch", "10000", "--patch", "512"}), // 5 TB
-             says("--batch 10000 with --patch 512") && says("MB are free") &&
-                 says("lower --batch or --patch"));
+  CHECK_THAT(
+      refused({"train", "--photographs", folder.path().string(), "--batch", "10000", "--patch", "512"}),
+      says("--batch 10000 with --patch 512") && says("MB are free") && says("lower --batch or --patch"));
   CHECK_THAT(
       refused({"train", "--photographs", folder.path().string(), "--widths", "8", "--blocks", "1", "1"}),
       says("one width"));
@@ -427,7 +430,18 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   examples::write_png(folder / "training/more.png", waves(70, 70, 9));
   CHECK_THAT(refused(with("t", {})), says("other photographs") && says("--start-from"));
   CHECK_THAT(refused({"export", "--folder", (folder / "none").string()}), says("denoiser.ckpt"));
-  CHECK_THAT(refused({"evaluate", (folder / "t/denoiser.ckpt").string(), "--photographs", "."}),
+  CHECK_THAT(refused({"evaluate", (folder / "t/denoiser.ckpt").string(), "--photographs",
+                      (folder / "held_out").string()}),
              says("denoiser.ckpt"));
+  fs::rename(folder / "held_out", folder / "elsewhere");
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string()}),
+             says("--photographs: ") && says("held_out cannot be listed") && says("scripts/photographs.sh"));
+  write_bytes(folder / "weights", serialize_network(small_network()));
+  const auto evaluated = [&](const std::string& photographs) {
+    return refused({"evaluate", (folder / "weights").string(), "--photographs", photographs});
+  };
+  CHECK_THAT(evaluated("nowhere"), says("--photographs: nowhere cannot be listed") && says("scripts/"));
+  CHECK_THAT(evaluated((folder / "training").string()),
+             says("0.png: has 90 x 70 pixels, less than the crop of 192 x 192; take it out of the folder"));
   CHECK_THAT(refused({"evaluate", "none", "--photographs", ".", "--level", "9"}), says("--out"));
 }
