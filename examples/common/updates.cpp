@@ -53,9 +53,7 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
   add_number(app, "--lr-last", o.lr_last, rates, "rate of the last one; linear in between")->group(group);
   add_probe_option(app, o.probe)->group(group);
   add_number(app, "--cutoff", o.cutoff, shares_below_1, "of exact_newton, on singular values")->group(group);
-  add_number(app, "--krylov", o.krylov, krylov_counts,
-             "products with J a time step of posterior_step, which costs one pass more than that")
-      ->group(group);
+  add_krylov_option(app, o.krylov)->group(group);
   add_number(app, "--tolerance", o.tolerance, any_number,
              "loss at which a " + sample + " is left alone; negative: never")
       ->group(group);
@@ -84,6 +82,11 @@ CLI::Option* add_probe_option(CLI::App& app, double& probe) {
           "number " +
               words_for(probes))
       ->type_name("PROBE [" + std::string(standard) + "]");
+}
+
+CLI::Option* add_krylov_option(CLI::App& app, std::size_t& krylov) {
+  return add_number(app, "--krylov", krylov, krylov_counts,
+                    "products with J a time step of posterior_step, which costs one pass more than that");
 }
 
 bool takes_differences(policy_kind kind) {

@@ -65,6 +65,8 @@ void add_update_options(CLI::App& app, update_options& o, const std::string& sam
 
 /// --probe: "automatic" (or 0), "reference" or one of `probes`. \param probe has the default when called
 CLI::Option* add_probe_option(CLI::App& app, double& probe);
+/// --krylov, of the posterior step.
+CLI::Option* add_krylov_option(CLI::App& app, std::size_t& krylov);
 
 /// Whether a policy has a probe.
 bool takes_differences(policy_kind kind);

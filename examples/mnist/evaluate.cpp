@@ -346,12 +346,13 @@ private:
 /// Refuses options that were given and would do nothing, and what a run would refuse after a while.
 void check(const CLI::App& app, const request& r) {
   using examples::refuse_given;
-  bool steers = false, by_rates = false, probes = false;
+  bool steers = false, by_rates = false, by_products = false, probes = false;
   for (const auto& word : r.policies) {
     const auto policy = mnist::policies().at(word);
     mnist::check_policy(r.base, policy);
     steers = steers || policy != policy_kind::none;
     by_rates = by_rates || (policy != policy_kind::none && policy != policy_kind::posterior_step);
+    by_products = by_products || policy == policy_kind::posterior_step;
     probes = probes || examples::takes_differences(policy);
   }
   const bool decays = std::any_of(r.iterations.begin(), r.iterations.end(), [](auto k) { return k > 1; });
@@ -366,6 +367,8 @@ void check(const CLI::App& app, const request& r) {
     refuse_given(app, {"--K", "--rates", "--select", "--limit"},
                  "with --policies posterior_step, which has neither K nor rates: leave it out, or name other "
                  "policies");
+  if (!by_products)
+    refuse_given(app, {"--krylov"}, "without --policies posterior_step: name that, too, or leave it out");
   if (!probes) refuse_given(app, {"--probe"}, "with policies that take no forward differences: leave it out");
   if (r.iterations.size() * r.rates.size() == 1 && r.select > 0)
     refuse_given(app, {"--select"}, "with one K and one pair of rates, as there is no choice: leave it out");
@@ -406,6 +409,7 @@ int main(int argc, char** argv) {
   app.add_option("--rates", r.rates, "first:last rates of the infinity norm, all that are to be tried")
       ->capture_default_str();
   examples::add_probe_option(app, r.base.steering.probe);
+  examples::add_krylov_option(app, r.base.steering.krylov);
   add_number(app, "--digits", r.digits, mnist::digit_counts, "how many digits");
   add_number(app, "--batch", r.base.batch, mnist::batch_sizes, "digits at once");
   add_number(app, "--select", r.select, mnist::first_digits,

@@ -23,7 +23,7 @@ constexpr std::uint32_t mask_draw = 0xffffffff;
 
 at::Tensor mask_picture(const picture& p, std::int64_t height, std::int64_t width) {
   if (static_cast<std::int64_t>(p.height) != height || static_cast<std::int64_t>(p.width) != width)
-    throw pushforward::shape_mismatch("the mask is " + std::to_string(p.height) + " x " +
+    throw pushforward::shape_mismatch("--mask: the mask is " + std::to_string(p.height) + " x " +
                                       std::to_string(p.width) + " pixels, but the digits are " +
                                       std::to_string(height) + " x " + std::to_string(width));
   at::Tensor mask = at::zeros({1, 1, height, width});
@@ -64,8 +64,16 @@ at::Tensor mask_of(const known_pixels& known, const at::Tensor& truth, std::uint
     throw bad_option("unknown region " + known.where +
                      "; take upper, lower, left, right, box, random or picture");
   }
-  if (mask.max().item<double>() == 0.0) throw bad_option("nothing is known: all is to be filled in");
-  if (mask.min().item<double>() == 1.0) throw bad_option("nothing is to be filled in: all is known");
+  const bool drawn = known.where == "random", boxed = known.where == "box";
+  const std::string option = drawn ? "--share: " : boxed ? "--box: " : "--mask: ";
+  if (mask.max().item<double>() == 0.0)
+    throw bad_option(option + "nothing is known, as all is to be filled in: " +
+                     (drawn   ? "take a larger share"
+                      : boxed ? "take a smaller box"
+                              : "make what is known white, and opaque"));
+  if (mask.min().item<double>() == 1.0)
+    throw bad_option(option + "nothing is to be filled in, as all is known: " +
+                     (drawn ? "take a smaller share" : "make what is to be filled in black, or transparent"));
   return mask;
 }
 

@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,7 +80,7 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"inpaint", {"--policy", "vae_newton"}, "latent_ddpm"},
       {"inpaint", {"--steps", "0"}, "steps"},
       {"inpaint", {"--lr", "-1"}, "--lr: must be in [1e-09, 1e+06], not -1"},
-      {"inpaint", {"--mask", (folder / "clear.png").string()}, "nothing is known"},
+      {"inpaint", {"--mask", (folder / "clear.png").string()}, "--mask: nothing is known"},
       {"inpaint", {"--mask", (folder / "nothing.png").string()}, "nothing.png: is empty"},
       {"inpaint", {"--steps", "3000"}, "--steps: steps is 3000"},
       {"superres", {"--start", "1e-300"}, "--steps, --start: steps is 20 and start 1e-300"},
@@ -92,11 +93,13 @@ TEST_CASE("bad command lines and bad files are one line and status 2") {
       {"inpaint", {"--start", "1.5"}, "start"},
       {"inpaint", {"--mask", (folder / "nowhere.png").string()}, "nowhere.png"},
       {"inpaint", {"--mask", (folder / "text.png").string()}, "text.png"},
-      {"inpaint", {"--mask", (folder / "small.png").string()}, "28 x 28"},
+      {"inpaint", {"--mask", (folder / "small.png").string()}, "--mask: the mask is 28 x 28"},
       {"inpaint", {"--known", "box", "--box", "20", "20", "20", "20"}, "box"},
-      {"inpaint", {"--known", "box", "--box", "0", "0", "32", "32"}, "nothing is known"},
-      {"inpaint", {"--mask", (folder / "white.png").string()}, "nothing is to be filled in"},
-      {"inpaint", {"--mask", (folder / "black.png").string()}, "nothing is known"},
+      {"inpaint", {"--known", "box", "--box", "0", "0", "32", "32"}, "--box: nothing is known"},
+      {"inpaint", {"--known", "random", "--share", "0"}, "--share: nothing is known"},
+      {"inpaint", {"--known", "random", "--share", "1"}, "--share: nothing is to be filled in"},
+      {"inpaint", {"--mask", (folder / "white.png").string()}, "--mask: nothing is to be filled in"},
+      {"inpaint", {"--mask", (folder / "black.png").string()}, "--mask: nothing is known"},
       {"inpaint", {"--known", "random", "--share", "2"}, "share"},
       {"inpaint", {"--weights", (folder / "empty").string()}, "empty"},
       {"superres", {"--factor", "3"}, "3"},
@@ -181,6 +184,8 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"directions", {"--time", "-1"}, "--time: must be 0 or positive, not -1"},
            {"evaluate", {"--policies", "none", "--K", "3"}, "--K has no effect"},
            {"evaluate", {"--policies", "none", "posterior_step", "--K", "3"}, "--K has no effect"},
+           {"evaluate", {"--policies", "none", "inexact_newton", "--krylov", "3"}, "--krylov has no effect"},
+           {"evaluate", {"--krylov", "0"}, "--krylov: must be a whole number from 1 to 100, not 0"},
            {"evaluate", {"--policies", "gradient_descent", "--probe", "0.1"}, "--probe has no effect"},
            {"evaluate", {"--limit", "0.1"}, "--limit has no effect"},
            {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},
@@ -529,6 +534,24 @@ TEST_CASE("what no program could write, or would overwrite, is refused before an
   fs::create_symlink(fs::absolute(SOURCE_FOLDER "/examples/mnist/weights/judge.safetensors"),
                      folder / "link.json");
   refused("spectrum", {"--out", (folder / "link").string()}, "would overwrite the weights");
+}
+
+TEST_CASE(
+    "evaluate takes as many products of the posterior step as it is told, and a pass more a time step") {
+  const scratch_folder folder;
+  const auto rows = folder / "rows.jsonl";
+  const auto r = run(folder, "evaluate",
+                     {"--policies", "posterior_step", "--krylov", "3", "--tasks", "inpaint_upper", "--digits",
+                      "1", "--steps", "2", "--out", rows.string()});
+  INFO(r.said);
+  REQUIRE(r.status == 0);
+  std::istringstream lines(read_bytes(rows));
+  std::string line;
+  while (std::getline(lines, line) && json::parse(line)["role"] == "real") {
+  }
+  const json row = json::parse(line);
+  CHECK(row["settings"]["krylov"] == 3);
+  CHECK(row["costs"]["passes"] == 2 * (1 + 3));
 }
 
 TEST_CASE("evaluate takes no file of rows but its own, and names the line") {
