@@ -394,6 +394,30 @@ TEST_CASE("parts that do not fit each other, and pipelines of other models, are 
   opened("model_index.json", R"({"_class_name": "StableDiffusionXLPipeline"})", "StableDiffusionXLPipeline");
 }
 
+TEST_CASE(
+    "a configuration that is cut short, is not JSON or has a number for a list is named with what to do") {
+  const scratch_folder folder;
+  for (const auto& [file, mistaken] : std::vector<std::pair<std::string, std::string>>{
+           {"model_index.json", R"({"_class_name": 7})"},
+           {"unet/config.json", R"({"cross_attention_dim": 768, "block_out_channels": 7})"},
+           {"vae/config.json", R"({"block_out_channels": 7})"},
+           {"text_encoder/config.json", R"({"hidden_size": 768, "hidden_act": 7})"},
+           {"scheduler/scheduler_config.json", R"({"trained_betas": 7})"}}) {
+    const fs::path path = folder / "c" / file;
+    const auto refused = [&](const std::string& text, const std::string& remedy) {
+      write_folder(folder / "c");
+      write(path, text);
+      CAPTURE(file, text);
+      CHECK_THROWS_WITH(open_checkpoint(folder / "c"),
+                        contains_text(path.string() + ": ") && contains_text(remedy));
+      fs::remove_all(folder / "c");
+    };
+    for (const std::string text : {"", "hello", "[7]", R"({"block_out_channels": [3)"})
+      refused(text, "is not a JSON object, as a model's configuration is; where it was cut short");
+    refused(mistaken, "correct it, or copy the file again");
+  }
+}
+
 TEST_CASE("a prediction that is missing or contradicts the scheduler names the option to pass") {
   const scratch_folder folder;
   const auto scheduler = folder / "c/scheduler/scheduler_config.json";

@@ -162,14 +162,14 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
     CHECK_THROWS_WITH(clip_tokenizer(files.folder.path()),
                       contains_text(std::string(name) + ": is not a regular file but a FIFO"));
   }
-  for (const auto& [vocabulary, part] :
-       std::vector<std::pair<std::string, std::string>>{{"[", "vocab.json: is not a JSON object"},
-                                                        {"{\"a\": 1.5", "\"a\""},
-                                                        {"{\"a\": -1", "\"a\""},
-                                                        {"{\"a\": 99999999999999999999", "\"a\""},
-                                                        {"{\"a\": 1e999", "vocab.json"},
-                                                        {"{\"a\": \"b\"", "\"a\""},
-                                                        {"{\"a\": 1", "byte 0"}}) {
+  for (const auto& [vocabulary, part] : std::vector<std::pair<std::string, std::string>>{
+           {"[", "vocab.json: is not a JSON object; where the file was cut short or damaged, copy it"},
+           {"{\"a\": 1.5", "\"a\""},
+           {"{\"a\": -1", "\"a\""},
+           {"{\"a\": 99999999999999999999", "\"a\""},
+           {"{\"a\": 1e999", "vocab.json"},
+           {"{\"a\": \"b\"", "\"a\""},
+           {"{\"a\": 1", "byte 0"}}) {
     small_files files;
     files.vocabulary = vocabulary;
     refused(files, part);

@@ -166,13 +166,18 @@ template <class Word> void for_each_word(std::u16string_view text, Word&& word) 
   throw bad_file(file + ": " + what);
 }
 
+/// Of what no tokenizer's file has.
+[[noreturn]] void damaged(const std::string& file, const std::string& what) {
+  refuse(file, what + "; where the file was cut short or damaged, copy it again");
+}
+
 std::string read(const std::filesystem::path& path) {
   return safetensors::regular_file(path).read(longest_text);
 }
 
 json read_object(const std::filesystem::path& path) {
   json object = json::parse(read(path), nullptr, false);
-  if (!object.is_object()) refuse(path.string(), "is not a JSON object");
+  if (!object.is_object()) damaged(path.string(), "is not a JSON object");
   return object;
 }
 
@@ -187,7 +192,7 @@ using merge_list = std::vector<std::pair<std::string, std::string>>;
 std::int32_t id_of(const json& value, const std::string& file, const std::string& token) {
   const bool fits =
       value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() < ids_end;
-  if (!fits) refuse(file, "the id of token \"" + token + "\" is not a whole number from 0 to 2^31 - 1");
+  if (!fits) damaged(file, "the id of token \"" + token + "\" is not a whole number from 0 to 2^31 - 1");
   return value.get<std::int32_t>();
 }
 
@@ -202,7 +207,7 @@ std::pair<std::string, std::string> pair_of(std::string_view line, const std::st
                                             std::size_t number) {
   const std::size_t space = line.find(' ');
   if (space == 0 || space == line.npos || space + 1 == line.size() || line.find(' ', space + 1) != line.npos)
-    refuse(file, "merge " + std::to_string(number) + " is not two tokens with a space between them");
+    damaged(file, "merge " + std::to_string(number) + " is not two tokens with a space between them");
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
@@ -224,7 +229,7 @@ merge_list merges_of_json(const json& list, const std::string& file) {
   for (const json& entry : list) {
     const bool two = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
     if (!two && !entry.is_string())
-      refuse(file, "merge " + std::to_string(merges.size() + 1) + " is neither a string nor two of them");
+      damaged(file, "merge " + std::to_string(merges.size() + 1) + " is neither a string nor two of them");
     merges.push_back(two ? std::pair(entry[0].get<std::string>(), entry[1].get<std::string>())
                          : pair_of(entry.get_ref<const std::string&>(), file, merges.size() + 1));
   }
@@ -311,11 +316,11 @@ token_entry entry_of(const json& value, bool special, const std::string& file, c
   if (value.is_string()) return {value.get<std::string>()};
   const auto flag = [&](const char* name, bool otherwise) {
     if (!value.contains(name)) return otherwise;
-    if (!value[name].is_boolean()) refuse(file, key + "." + name + " is neither true nor false");
+    if (!value[name].is_boolean()) damaged(file, key + "." + name + " is neither true nor false");
     return value[name].get<bool>();
   };
   if (!value.is_object() || !value.contains("content") || !value["content"].is_string())
-    refuse(file, key + " is neither a token nor an object with the token in \"content\"");
+    damaged(file, key + " is neither a token nor an object with the token in \"content\"");
   special = flag("special", special);
   return {value["content"].get<std::string>(), flag("normalized", !special), flag("single_word", false)};
 }
@@ -346,7 +351,7 @@ token_entries read_entries(const std::filesystem::path& folder, const json& conf
   entries.read_named(config, false, config_name);
   if (config.contains("added_tokens_decoder")) {
     const json& decoder = config["added_tokens_decoder"];
-    if (!decoder.is_object()) refuse(config_name, "added_tokens_decoder is not an object");
+    if (!decoder.is_object()) damaged(config_name, "added_tokens_decoder is not an object");
     for (const auto& [id, value] : decoder.items()) {
       const json number = json::parse(id, nullptr, false);
       entries.numbered[id_of(number, config_name, id)] =
@@ -367,10 +372,10 @@ token_entries read_entries(const std::filesystem::path& folder, const json& conf
     entries.numbered[id_of(id, added_path.string(), content)] = {content, !is_special(content)};
   if (tokenizer.contains("added_tokens")) {
     const std::string name = (folder / "tokenizer.json").string();
-    if (!tokenizer["added_tokens"].is_array()) refuse(name, "added_tokens is not a list");
+    if (!tokenizer["added_tokens"].is_array()) damaged(name, "added_tokens is not a list");
     for (const json& value : tokenizer["added_tokens"]) {
       const token_entry entry = entry_of(value, false, name, "added_tokens");
-      if (!value.is_object() || !value.contains("id")) refuse(name, "added_tokens has an entry without id");
+      if (!value.is_object() || !value.contains("id")) damaged(name, "added_tokens has an entry without id");
       entries.numbered[id_of(value["id"], name, entry.content)] = entry;
     }
   }
@@ -401,7 +406,7 @@ struct clip_tokenizer::tables {
         const auto found = ids.find(at_end ? symbols[b] + "</w>" : symbols[b]);
         if (found == ids.end())
           refuse(file, "byte " + std::to_string(b) + " has no token \"" + symbols[b] +
-                           (at_end ? "</w>" : "") + "\"; is it the vocabulary of a CLIP model?");
+                           (at_end ? "</w>" : "") + "\"; is it the vocabulary of a CLIP model, and whole?");
         (at_end ? last : inner)[b] = found->second;
       }
   }
@@ -412,8 +417,8 @@ struct clip_tokenizer::tables {
       const auto id = [&](const std::string& token) {
         const auto found = ids.find(token);
         if (found == ids.end())
-          refuse(file, "merge " + std::to_string(rank + 1) + " (\"" + list[rank].first + "\" and \"" +
-                           list[rank].second + "\"): the vocabulary has no token \"" + token + "\"");
+          damaged(file, "merge " + std::to_string(rank + 1) + " (\"" + list[rank].first + "\" and \"" +
+                            list[rank].second + "\"): the vocabulary has no token \"" + token + "\"");
         return found->second;
       };
       const auto& [left, right] = list[rank];
@@ -449,7 +454,7 @@ struct clip_tokenizer::tables {
     if (!config.contains("model_max_length") || config["model_max_length"].is_null()) return;
     const json& value = config["model_max_length"];
     const double wanted = value.is_number() ? value.get<double>() : 0;
-    if (!(wanted >= 2)) refuse(file, "model_max_length is not a number from 2 on");
+    if (!(wanted >= 2)) damaged(file, "model_max_length is not a number from 2 on");
     if (wanted < 65536)
       length = static_cast<std::int64_t>(wanted); // transformers writes 1e30 for "not known"
   }
@@ -513,8 +518,9 @@ clip_tokenizer::clip_tokenizer(const std::filesystem::path& folder) {
     if (!model.is_object() || !is("type", "BPE") || !is("end_of_word_suffix", "</w>") ||
         !is("continuing_subword_prefix", ""))
       refuse(name, "its model is not a byte-pair encoding with \"</w>\" at the end of words, as CLIP's is");
-    if (!model.contains("vocab") || !model["vocab"].is_object()) refuse(name, "model.vocab is not an object");
-    if (!model.contains("merges") || !model["merges"].is_array()) refuse(name, "model.merges is not a list");
+    if (!model.contains("vocab") || !model["vocab"].is_object())
+      damaged(name, "model.vocab is not an object");
+    if (!model.contains("merges") || !model["merges"].is_array()) damaged(name, "model.merges is not a list");
     ids = vocabulary_of(model["vocab"], name);
     fresh->set_bytes(ids, name);
     fresh->set_merges(merges_of_json(model["merges"], name), ids, name);

@@ -27,7 +27,9 @@ public:
     const std::string text = safetensors::regular_file(path).read(std::uint64_t{1} << 24);
     if (nesting_of(text) <= 32) values_ = nlohmann::json::parse(text, nullptr, false);
     if (!values_.is_object())
-      throw bad_file(name_ + ": is not a JSON object; give the path of a model's configuration");
+      throw bad_file(name_ +
+                     ": is not a JSON object, as a model's configuration is; where it was cut short or "
+                     "damaged, copy it again");
   }
 
   const std::string& file_name() const { return name_; }
@@ -46,7 +48,7 @@ public:
 
   bool flag(const std::string& key, bool otherwise) const {
     if (!has(key)) return otherwise;
-    if (!find(key)->is_boolean()) refuse(key, "is neither true nor false");
+    if (!find(key)->is_boolean()) mistaken(key, "is neither true nor false");
     return find(key)->get<bool>();
   }
 
@@ -70,8 +72,8 @@ public:
     const auto& value = *find(key);
     const double x = value.is_number() ? value.get<double>() : NAN;
     if (!(x >= low && x <= high))
-      refuse(key,
-             "is not a number from " + nlohmann::json(low).dump() + " to " + nlohmann::json(high).dump());
+      mistaken(key,
+               "is not a number from " + nlohmann::json(low).dump() + " to " + nlohmann::json(high).dump());
     return x;
   }
 
@@ -99,7 +101,7 @@ public:
                                        std::int64_t low, std::int64_t high) const {
     if (!has(key) || !find(key)->is_array()) return std::vector(n, whole(key, otherwise, low, high));
     auto all = wholes(key, {}, low, high);
-    if (all.size() != n) refuse(key, "does not have " + std::to_string(n) + " entries");
+    if (all.size() != n) mistaken(key, "does not have " + std::to_string(n) + " entries");
     return all;
   }
 
@@ -108,7 +110,7 @@ public:
     std::vector<double> all;
     for (const auto& value : list_of(key)) {
       all.push_back(value.is_number() ? value.get<double>() : NAN);
-      if (!std::isfinite(all.back())) refuse(key, "is not a list of finite numbers");
+      if (!std::isfinite(all.back())) mistaken(key, "is not a list of finite numbers");
     }
     return all;
   }
@@ -116,7 +118,7 @@ public:
   /// An object below this one, whose keys are read and refused as "key.below".
   std::optional<json_config> object(const std::string& key) const {
     if (!has(key)) return {};
-    if (!find(key)->is_object()) refuse(key, "is not an object");
+    if (!find(key)->is_object()) mistaken(key, "is not an object");
     json_config below = *this;
     below.values_ = *find(key);
     below.prefix_ += key + ".";
@@ -166,6 +168,11 @@ private:
     return deepest;
   }
 
+  /// Of a value that no model's configuration has.
+  [[noreturn]] void mistaken(const std::string& key, const std::string& what) const {
+    refuse(key, what + "; correct it, or copy the file again");
+  }
+
   static std::string dump(const nlohmann::json& value) {
     return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
@@ -177,7 +184,7 @@ private:
   }
 
   const nlohmann::json& list_of(const std::string& key) const {
-    if (!find(key)->is_array()) refuse(key, "is not a list");
+    if (!find(key)->is_array()) mistaken(key, "is not a list");
     return *find(key);
   }
 
@@ -185,12 +192,12 @@ private:
                         std::int64_t high) const {
     const double x = value.is_number() ? value.get<double>() : NAN;
     if (!(x >= static_cast<double>(low) && x <= static_cast<double>(high) && x == std::floor(x)))
-      refuse(key, "is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+      mistaken(key, "is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
     return static_cast<std::int64_t>(x);
   }
 
   std::string text_of(const nlohmann::json& value, const std::string& key) const {
-    if (!value.is_string()) refuse(key, "is not a string");
+    if (!value.is_string()) mistaken(key, "is not a string");
     return value.get<std::string>();
   }
 
