@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every program of the example on held-out digits under every update policy, and writes FOLDER/index.html.
+# Runs the programs that sample on held-out digits, under six update policies (inexact, forward-mode, exact and
+# VAE-Newton, gradient descent, none), and writes FOLDER/index.html.
 #
 #   examples/mnist/demo.sh --programs FOLDER --out FOLDER [--quick]
 #
