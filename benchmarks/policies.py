@@ -1,46 +1,154 @@
 #!/usr/bin/env python3
-"""policies.py FILE...: the tables of pushforward_policies_benchmark's lines, as Markdown. A verdict is of the
-posterior step's PSNR against another method's on the same images, by a paired bootstrap of 95 %."""
+"""policies.py FILE... [--figures FOLDER]: the tables of the policies' benchmarks from their lines, as Markdown, and a
+figure for each task as SVG (with matplotlib). A method is better or worse than the posterior step where a paired
+bootstrap of 95 % over the same images says so, else not told apart (=)."""
+import argparse
+import collections
 import json
+import pathlib
 import random
-import sys
+
+OWN = "posterior step"
+# what quality is: name, factor, digits, whether more is better
+QUALITIES = {"kept": ("labels kept, %", 100.0, 1, True), "psnr": ("PSNR, dB", 1.0, 2, True),
+             "ssim": ("SSIM", 1.0, 3, True), "energy": ("energy distance", 1.0, 3, False),
+             "rmse": ("RMSE of the residual", 1.0, 4, False), "frechet": ("Frechet distance", 1.0, 2, False)}
 
 
 def mean(values):
     return sum(values) / len(values)
 
 
-def verdict(a, b):
+def told_apart(a, b, more_is_better):
+    """+ where a is better than b, - where it is worse, = where they are not told apart; with the interval."""
     draw = random.Random(1)
     n = len(a)
-    means = sorted(mean([a[i] - b[i] for i in (draw.randrange(n) for _ in range(n))]) for _ in range(2000))
-    low, high = means[50], means[1949]
-    word = "better" if low > 0 else "worse" if high < 0 else "not told apart"
-    return f"{word} ({low:+.2f} to {high:+.2f})"
+    means = sorted(mean([a[i] - b[i] for i in (draw.randrange(n) for _ in range(n))]) for _ in range(1000))
+    low, high = means[25], means[974]
+    if not more_is_better:
+        low, high = -high, -low
+    return ("+" if low > 0 else "-" if high < 0 else "="), low, high
 
 
-def main(files):
-    rows = {}
+def read(files):
+    """(task, budget, method) -> line, of those on tested images; the tasks in their order"""
+    rows, tasks = {}, []
     for name in files:
-        with open(name) as lines:
+        with open(name, encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 if row["role"] == "tested":
                     rows[row["task"], row["budget"], row["method"]] = row
-    for task, budget in sorted({key[:2] for key in rows}):
-        here = {key[2]: row for key, row in rows.items() if key[:2] == (task, budget)}
-        own = here.get("posterior step")
-        print(f"\n### {task}, {budget} passes\n")
-        print("| method | setting | passes | PSNR, dB | SSIM | constraint RMSE | the posterior step is |")
-        print("|---|---|---:|---:|---:|---:|---|")
-        for method, row in sorted(here.items(), key=lambda item: -mean(item[1]["psnr"])):
-            said = verdict(own["psnr"], row["psnr"]) if own and row is not own else ""
-            print(f"| {method} | {row['setting']} | {row['passes']:.0f} | {mean(row['psnr']):.2f} | "
-                  f"{mean(row['ssim']):.3f} | {mean(row['rmse']):.4f} | {said} |")
+                    if row["task"] not in tasks:
+                        tasks.append(row["task"])
+    return rows, tasks
+
+
+def values(row, quality):
+    found = row[quality]
+    return found if isinstance(found, list) else [found]
+
+
+def cell(row, own, quality):
+    if row is None:
+        return ""
+    name, factor, digits, more = QUALITIES[quality]
+    text = f"{factor * mean(values(row, quality)):.{digits}f}"
+    if own is None or row is own or not isinstance(row[quality], list):
+        return text
+    return f"{text} {told_apart(values(row, quality), values(own, quality), more)[0]}"
+
+
+def tables(rows, tasks):
+    sample = next(iter(rows.values()))
+    present = [q for q in QUALITIES if q in sample]
+    main = "kept" if "kept" in present else "energy" if "psnr" in present and "ssim" not in present else "psnr"
+    for quality in [main] + [q for q in present if q != main]:
+        name = QUALITIES[quality][0]
+        for budget in sorted({key[1] for key in rows}):
+            methods = sorted({key[2] for key in rows if key[1] == budget})
+            ranked = sorted(methods, key=lambda m: -mean([
+                (1 if QUALITIES[quality][3] else -1) * mean(values(rows[t, budget, m], quality))
+                for t in tasks if (t, budget, m) in rows]))
+            print(f"\n### {name}, {budget} passes\n")
+            print("| method | " + " | ".join(tasks) + " |")
+            print("|---|" + "---:|" * len(tasks))
+            for m in ranked:
+                cells = [cell(rows.get((t, budget, m)), rows.get((t, budget, OWN)), quality) for t in tasks]
+                print(f"| {m} | " + " | ".join(cells) + " |")
+    settings(rows, tasks)
+    verdicts(rows, tasks, main)
+    return main
+
+
+def settings(rows, tasks):
+    print("\n### Settings that were chosen\n")
+    print("| method | passes | " + " | ".join(tasks) + " |")
+    print("|---|---:|" + "---|" * len(tasks))
+    for budget in sorted({key[1] for key in rows}):
+        for m in sorted({key[2] for key in rows if key[1] == budget}):
+            cells = [rows[t, budget, m]["setting"] if (t, budget, m) in rows else "" for t in tasks]
+            if any(cells):
+                print(f"| {m} | {budget} | " + " | ".join(cells) + " |")
+
+
+def verdicts(rows, tasks, quality):
+    """The posterior step at few passes beside the others at more."""
+    more = QUALITIES[quality][3]
+    print(f"\n### Verdicts, {QUALITIES[quality][0]}\n")
+    print("The posterior step is + better, - worse, = not told apart; in parentheses the interval of the difference.\n")
+    print("| its passes | of | passes | " + " | ".join(tasks) + " |")
+    print("|---:|---|---:|" + "---|" * len(tasks))
+    for few, many in ((40, 40), (40, 100), (100, 100), (100, 220)):
+        for m in sorted({key[2] for key in rows if key[1] == many and not key[2].startswith(OWN)}):
+            cells = []
+            for t in tasks:
+                own, other = rows.get((t, few, OWN)), rows.get((t, many, m))
+                if own is None or other is None:
+                    cells.append("")
+                    continue
+                mark, low, high = told_apart(values(own, quality), values(other, quality), more)
+                factor, digits = QUALITIES[quality][1:3]
+                cells.append(f"{mark} ({factor * low:+.{digits}f} to {factor * high:+.{digits}f})")
+            if any(cells):
+                print(f"| {few} | {m} | {many} | " + " | ".join(cells) + " |")
+
+
+def figures(rows, tasks, quality, folder):
+    import matplotlib
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+    folder.mkdir(parents=True, exist_ok=True)
+    name, factor, _, more = QUALITIES[quality]
+    for task in tasks:
+        lines = collections.defaultdict(list)
+        for (t, budget, method), row in rows.items():
+            if t == task and method != "plain sampling":
+                lines[method].append((budget, factor * mean(values(row, quality))))
+        figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
+        for method, points in sorted(lines.items(), key=lambda item: item[0] != OWN):
+            points.sort()
+            axes.plot(*zip(*points), marker="o", markersize=3, label=method, linewidth=2.2 if method == OWN else 1.0)
+        axes.set(xscale="log", xlabel="passes (a backward pass counts two)", ylabel=name, title=task)
+        axes.set_xticks(sorted({key[1] for key in rows}), [str(b) for b in sorted({key[1] for key in rows})])
+        axes.minorticks_off()
+        axes.legend(fontsize=7, ncols=2)
+        figure.savefig(folder / f"{task}.svg", metadata={"Date": None})
+        pyplot.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--figures", type=pathlib.Path, metavar="FOLDER")
+    options = parser.parse_args()
+    rows, tasks = read(options.files)
+    if not rows:
+        parser.error("there is no line of tested images in " + ", ".join(options.files))
+    quality = tables(rows, tasks)
+    if options.figures:
+        figures(rows, tasks, quality, options.figures)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(0 if len(sys.argv) > 1 else 2)
-    main(sys.argv[1:])
+    main()
