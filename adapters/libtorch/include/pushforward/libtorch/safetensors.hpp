@@ -14,8 +14,8 @@
 
 namespace pushforward::libtorch {
 
-/// The type of a tensor of a file. \throws bad_file for a tensor that is not there, or of a type that libtorch
-/// lacks
+/// The type of a tensor of a file. \throws bad_file for a tensor that is not there, or of a type that
+/// libtorch lacks
 c10::ScalarType type_of(const safetensors::file& file, const std::string& name);
 
 /// A tensor of a file, copied out of the mapping. \throws as `type_of`
