@@ -48,13 +48,16 @@ int main(int argc, char** argv) {
     const auto denoiser = scripted.empty()
                               ? denoiser_type(photographs::read_network(weights), takes)
                               : pushforward::libtorch::torchscript_denoiser<denoiser_type>(scripted, takes);
-    const policies::images domain{pushforward::variance_exploding(largest, smallest)};
-    const policies::bench bench(denoiser, domain, o);
     const auto crops = [&](const char* folder, std::size_t count) {
       const auto colour = photographs::crops_of(photographs / folder, count, 128);
       return policies::samples{grey ? colour.mean(1, true) : colour};
     };
-    policies::run_into(out, bench, crops("training", tuned), crops("held_out", tested), stop_if_interrupted);
+    const auto chosen_on = crops("training", tuned), measured_on = crops("held_out", tested);
+    //! [bench]
+    const policies::images domain{pushforward::variance_exploding(largest, smallest)};
+    const policies::bench bench(denoiser, domain, o);
+    policies::run_into(out, bench, chosen_on, measured_on, stop_if_interrupted);
+    //! [bench]
     return 0;
   });
 }

@@ -62,7 +62,7 @@ def cell(row, own, quality):
 def tables(rows, tasks):
     sample = next(iter(rows.values()))
     present = [q for q in QUALITIES if q in sample]
-    main = "kept" if "kept" in present else "energy" if "psnr" in present and "ssim" not in present else "psnr"
+    main = "kept" if "kept" in present else "psnr" if "psnr" in present else "energy"
     for quality in [main] + [q for q in present if q != main]:
         name = QUALITIES[quality][0]
         for budget in sorted({key[1] for key in rows}):
@@ -74,7 +74,8 @@ def tables(rows, tasks):
             print("| method | " + " | ".join(tasks) + " |")
             print("|---|" + "---:|" * len(tasks))
             for m in ranked:
-                cells = [cell(rows.get((t, budget, m)), rows.get((t, budget, OWN)), quality) for t in tasks]
+                cells = [cell(rows.get((t, budget, m)), rows.get((t, budget, OWN)) if quality == main else None,
+                              quality) for t in tasks]
                 print(f"| {m} | " + " | ".join(cells) + " |")
     settings(rows, tasks)
     verdicts(rows, tasks, main)
@@ -117,6 +118,7 @@ def verdicts(rows, tasks, quality):
 def figures(rows, tasks, quality, folder):
     import matplotlib
     matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "policies"})
     from matplotlib import pyplot
     folder.mkdir(parents=True, exist_ok=True)
     name, factor, _, more = QUALITIES[quality]
@@ -125,14 +127,18 @@ def figures(rows, tasks, quality, folder):
         for (t, budget, method), row in rows.items():
             if t == task and method != "plain sampling":
                 lines[method].append((budget, factor * mean(values(row, quality))))
-        figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-        for method, points in sorted(lines.items(), key=lambda item: item[0] != OWN):
+        figure, axes = pyplot.subplots(figsize=(7.6, 4.0), layout="constrained")
+        axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
+        for method, points in sorted(lines.items(), key=lambda item: (item[0] != OWN, item[0])):
             points.sort()
-            axes.plot(*zip(*points), marker="o", markersize=3, label=method, linewidth=2.2 if method == OWN else 1.0)
+            axes.plot(*zip(*points), marker="o", markersize=3, label=method, linewidth=2.4 if method == OWN else 1.0,
+                      linestyle="--" if method.startswith(OWN + ",") else "-", color="black" if method == OWN else None)
         axes.set(xscale="log", xlabel="passes (a backward pass counts two)", ylabel=name, title=task)
         axes.set_xticks(sorted({key[1] for key in rows}), [str(b) for b in sorted({key[1] for key in rows})])
         axes.minorticks_off()
-        axes.legend(fontsize=7, ncols=2)
+        if not more:
+            axes.set_yscale("log")
+        figure.legend(loc="outside right upper", fontsize=7)
         figure.savefig(folder / f"{task}.svg", metadata={"Date": None})
         pyplot.close(figure)
 

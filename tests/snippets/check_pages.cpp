@@ -3,9 +3,9 @@
 //   check_pages <root>                          code, links and the references in the headers' messages
 //   check_pages <root> <name> <program> ...     blocks of output
 //
-// A block of C++ follows a line `<!-- from tests/snippets/FILE: REGION -->` and equals that region of the
-// file, which stands between two lines `//! [REGION]`. A block of output follows `<!-- printed by NAME -->`
-// and equals what the program prints.
+// A block of C++ follows a line `<!-- from tests/snippets/FILE: REGION -->` (or benchmarks/FILE) and equals
+// that region of the file, which stands between two lines `//! [REGION]`. A block of output follows `<!--
+// printed by NAME -->` and equals what the program prints.
 
 #include <cstdio>
 #include <filesystem>
@@ -75,7 +75,7 @@ void compare(const fs::path& page, std::size_t at, const lines& is, const lines&
 }
 
 void check_code(const fs::path& root, const fs::path& page, const lines& text) {
-  static const std::regex mark("<!-- from (tests/snippets/[a-z_.]+): ([a-z_]+) -->");
+  static const std::regex mark("<!-- from ((?:tests/snippets|benchmarks)/[a-z_.]+): ([a-z_]+) -->");
   std::string before;
   for (std::size_t i = 0; i < text.size(); ++i) {
     std::smatch match;
