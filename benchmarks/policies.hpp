@@ -292,7 +292,11 @@ public:
                                   {"method", method},
                                   {"budget", budget},
                                   {"setting", setting}};
-                        line.update(measured(c, s, go));
+                        try {
+                          line.update(measured(c, s, go));
+                        } catch (const pf::bad_option&) {
+                          return; // the method does not serve the task: replacement wants orthogonal rows
+                        }
                         merits[what] = domain_.merit(line);
                         tell(line);
                       }
