@@ -247,6 +247,7 @@ TEST_CASE("a name for what is written: a folder gets the standard name in it, an
   CHECK(named("..") == "../result");
   CHECK(named("new/") == "new/result");
   CHECK(named("new/.") == "new/./result");
+  CHECK(named("new/..") == "new/../result");
   CHECK(named(in + "/there") == in + "/there/result");
   CHECK(named(in + "/there/") == in + "/there/result");
   CHECK(named(in + "/there.png") == in + "/there.png/result");

@@ -249,6 +249,33 @@ TEST_CASE("patches are cut from the photographs, turned and mirrored in all eigh
   CHECK(batch.max().item<double>() <= 1.0);
 }
 
+TEST_CASE("a patch that is made lighter is white where it would be more, and nowhere above") {
+  const scratch_folder folder;
+  fs::create_directories(folder / "one");
+  examples::write_png(folder / "one/bright.png", examples::picture(32, 32, 3, 250));
+  const auto set = photographs::read_photographs(folder / "one", 16);
+  at::manual_seed(3);
+  const at::Tensor batch = photographs::patches(set, 50, 16);
+  CHECK(batch.max().item<double>() == 1.0);
+  CHECK(batch.eq(1.0).to(at::kDouble).mean().item<double>() > 0.2);
+  CHECK(batch.min().item<double>() > 250.0 / 255.0 / 1.2 - 1e-4);
+}
+
+TEST_CASE("the rate rises over 200 steps, and falls to 0 in the last part of the run or, without it, never") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  for (const double part : {0.0, 0.5}) {
+    const std::string where = part > 0.0 ? "cooled" : "warm";
+    auto arguments = train(folder, where, "8");
+    arguments.insert(arguments.end(), {"--cool-down", part > 0.0 ? "0.5" : "0"});
+    REQUIRE(run(folder, arguments).status == 0);
+    const auto log = log_of(folder / where / "denoiser.jsonl");
+    REQUIRE(log.size() == 2);
+    CHECK(log[0]["rate"].get<double>() == Approx(0.02 * 5.0 / 200.0)); // of the next step, the fifth
+    CHECK(log[1]["rate"].get<double>() == Approx(part > 0.0 ? 0.0 : 0.02 * 9.0 / 200.0));
+  }
+}
+
 TEST_CASE(
     "the loss falls, the run goes on where it was killed, and the weights are those of one that was not") {
   const scratch_folder folder;

@@ -7,6 +7,7 @@
 #include <support/published_checkpoints.hpp>
 
 #include <free_memory.hpp>
+#include <inputs.hpp>
 #include <support/picture_files.hpp>
 
 #include <masks.hpp>
@@ -898,7 +899,10 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--box", "0", "0", "64", "97"}, "within the picture"},
            {"inpaint", {picture, "--box", "0", "0", "64", "96"}, "nothing is known"},
            {"inpaint", {picture, "--box", "8192", "0", "1", "1"}, "within the picture"},
-           {"inpaint", {picture, "--mask", folder / "white.png"}, "white.png: nothing is to be filled in"},
+           {"inpaint",
+            {picture, "--mask", folder / "white.png"},
+            "white.png: nothing is to be filled in: all of the picture is known; white is known and black is "
+            "filled in"},
            {"inpaint", {picture, "--mask", folder / "black.png"}, "black.png: nothing is known"},
            {"inpaint", {picture, "--mask", folder / "stripes.png"}, "nothing is known: no block of 8 x 8"},
            {"inpaint",
@@ -906,7 +910,8 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
             "opaque is known and transparent is filled in"},
            {"inpaint",
             {picture, "--mask", folder / "black.png", "--white-is-filled"},
-            "black.png: nothing is to be filled in"},
+            "black.png: nothing is to be filled in: all of the picture is known; with --white-is-filled, "
+            "black is known"},
            // the hole is cut off
            {"inpaint",
             {picture, "--box", "0", "0", "64", "8", "--width", "32", "--height", "64"},
@@ -972,7 +977,7 @@ TEST_CASE("Ctrl-C keeps the estimate that stands") {
   const scratch_folder folder;
   const fs::path name = folder / "out";
   const auto [status, said] =
-      interrupted_run(folder, "inpaint",
+      interrupted_run(folder, programs + "inpaint",
                       {"--model", oracle / "checkpoint", "--out", name, oracle / "picture.png", "--mask",
                        oracle / "mask.png", "--steps", "1000", "--K", "50"},
                       "inexact_newton");
@@ -1141,6 +1146,49 @@ TEST_CASE("no file that a run reads is overwritten") {
         holds(ended.said, "--out: " + input.string() + " would overwrite " + j.what + ", " + input.string()));
     CHECK(read_bytes(input) == before);
   }
+}
+
+TEST_CASE("every file that a checkpoint may be read from is an input, and no other beside them") {
+  const scratch_folder folder;
+  std::set<fs::path> wanted;
+  const auto add = [&](const fs::path& where, const words& names) {
+    fs::create_directories(folder / where);
+    for (const auto& name : names) {
+      write_bytes(folder / where / name, "");
+      wanted.insert(folder / where / name);
+    }
+    write_bytes(folder / where / "notes.txt", "");
+    write_bytes(folder / where / "inpainted.json", "");
+  };
+  const words tokens{"vocab.json",        "merges.txt",
+                     "tokenizer.json",    "tokenizer_config.json",
+                     "added_tokens.json", "special_tokens_map.json"};
+  const words network{"config.json", "diffusion_pytorch_model.safetensors",
+                      "diffusion_pytorch_model.safetensors.index.json",
+                      "diffusion_pytorch_model-00001-of-00002.fp16.safetensors"};
+  add("model", {"model_index.json"});
+  add("model/unet", network);
+  add("model/vae", network);
+  add("model/text_encoder", {"config.json", "model.safetensors", "model.fp16.safetensors"});
+  add("model/tokenizer", tokens);
+  add("model/scheduler", {"scheduler_config.json"});
+  add("tiny", {"encoder.safetensors", "decoder.safetensors"});
+  add("words", tokens);
+  model_arguments a;
+  a.checkpoint = folder / "model";
+  a.vae = folder / "tiny";
+  a.tokenizer = folder / "words";
+  wanted.insert({a.checkpoint, a.vae});
+  std::set<fs::path> found;
+  for (const auto& file : files_of(a)) found.insert(file.path);
+  CHECK(found == wanted);
+
+  a = {};
+  a.checkpoint = folder / "single.safetensors";
+  a.vae = folder / "vae.safetensors";
+  words paths;
+  for (const auto& file : files_of(a)) paths.push_back(file.path);
+  CHECK(paths == words{a.checkpoint, a.vae});
 }
 
 TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {
@@ -1498,4 +1546,21 @@ TEST_CASE("a pixel of a resized mask is known where no pixel that is filled in h
       CHECK(mask.equal(share.lt(1e-3).to(at::kFloat)));
       CHECK(mask.mean().item<double>() > 0.5);
     }
+}
+
+TEST_CASE("grey of a soft mask is its weight after resizing, too, and no weight leaves [0, 1]") {
+  const scratch_folder folder;
+  examples::picture bands(64, 96, 1, 255); // white, grey, black
+  for (std::size_t y = 0; y < 64; ++y)
+    for (std::size_t x = 32; x < 96; ++x) *bands.at(y, x) = x < 64 ? 153 : 0;
+  examples::write_png(folder / "bands.png", bands);
+  mask_arguments a;
+  a.picture = folder / "bands.png";
+  a.soft = true;
+  const at::Tensor row = mask_of(a, {64, 96}, fitting::resize, picture_size{48, 72}, 8)[0][0][24];
+  CHECK(row.min().item<double>() == 0.0);
+  CHECK(row.max().item<double>() == 1.0);
+  CHECK(row[12].item<double>() == 1.0);
+  CHECK(row[36].item<double>() == Approx(0.6).margin(1e-3));
+  CHECK(row[60].item<double>() == 0.0);
 }

@@ -65,12 +65,6 @@ inline outcome run(const scratch_folder& folder, const fs::path& oracle, const s
   return {run_program(folder, programs + program, joined({"--out", name}, arguments)), name};
 }
 
-/// Runs a program that is interrupted once it has said `shown`.
-inline finished interrupted_run(const scratch_folder& folder, const std::string& program,
-                                const words& arguments, const std::string& shown) {
-  return testing_support::interrupted_run(folder, programs + program, arguments, shown);
-}
-
 /// The small checkpoint as the programs load it, for the library's own loop.
 inline latent_model loaded(const fs::path& oracle) {
   model_arguments a;

@@ -382,7 +382,7 @@ TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
   const auto interrupt = [&](const std::string& program, const words& arguments, const std::string& shown) {
     const fs::path name = folder / program;
     const auto [status, said] = interrupted_run(
-        folder, program,
+        folder, programs + program,
         joined({"--model", oracle / "checkpoint", "--out", name, oracle / "picture.png"}, arguments), shown);
     INFO(said);
     CHECK(status == 130);
@@ -400,7 +400,7 @@ TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
 TEST_CASE("Ctrl-C ends jacobian, which has nothing to keep, without a file") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   const scratch_folder folder;
-  const auto [status, said] = interrupted_run(folder, "jacobian",
+  const auto [status, said] = interrupted_run(folder, programs + "jacobian",
                                               {"--model", oracle / "checkpoint", "--out", folder / "out",
                                                oracle / "picture.png", "--width", "768", "--height", "768"},
                                               "jacobian");
