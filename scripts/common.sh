@@ -2,6 +2,7 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${PUSHFORWARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pushforward}
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 export PUSHFORWARD_CACHE=$cache
 
 say() { printf '== %s\n' "$*"; }

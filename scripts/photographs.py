@@ -39,6 +39,11 @@ def main(table, folder):
     for package in {row["package"] for row in rows}:
         text = (folder / "unpacked" / package / "usr/share/doc" / package / "copyright").read_text(encoding="utf-8")
         pairs[package] = stanzas(text)
+    names = {row["file"]: "-".join(pathlib.Path(row["file"]).parts[-2:]) for row in rows}
+    for use in ("training", "held_out"):
+        for found in sorted((folder / use).glob("*")):
+            if found.name not in names.values():
+                sys.exit(f"{found}: is none of the table's photographs, and would be lost; name another folder")
     for use in ("training", "held out"):
         target = folder / use.replace(" ", "_")
         fresh = folder / (target.name + ".part")
@@ -54,7 +59,7 @@ def main(table, folder):
                 licence = row["licence"]
             if licence != row["licence"]:
                 sys.exit(f"{row['package']}: states {licence} for {row['file']}, but the table {row['licence']}")
-            shutil.copyfile(source, fresh / "-".join(pathlib.Path(row["file"]).parts[-2:]))
+            shutil.copyfile(source, fresh / names[row["file"]])
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
         print(f"{target}: {len(chosen)} photographs")

@@ -84,6 +84,7 @@ std::vector<spectrum> spectra(const std::vector<double>& times, const spectrum_f
       for (const auto& of : spectrum_operators()) all.push_back(at(t, of, tell));
     bar.show(total, total);
   } catch (const stopped_early&) {
+    if (all.empty()) throw;
   }
   return all;
 }
@@ -123,7 +124,9 @@ int write_spectra(const std::vector<spectrum>& all, nlohmann::ordered_json facts
   files.write();
   std::cout << "wrote " << out.string() << ".svg, " << out.string() << ".png and " << out.string()
             << ".json\n";
-  return stopped ? interrupted_status : 0;
+  if (!stopped) return 0;
+  std::cout << "stopped by the user; what was written is of the spectra that were finished\n";
+  return interrupted_status;
 }
 
 } // namespace examples

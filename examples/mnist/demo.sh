@@ -45,10 +45,14 @@ noise=(--eta 1)
 exact=(--K 1 --steps $exact_steps --batch 1)
 
 # The runs that the page shows are made anew; the rows of evaluate too, as the programs may have changed.
+mark="demo of pushforward's MNIST programs"
+if [ -n "$(ls -A "$out")" ] && [ "$(head -n 1 "$out/log.txt" 2>/dev/null)" != "$mark" ]; then
+  stop "$out holds files that are not of this demo: name another folder with --out, or move them away"
+fi
 rm -f "$out"/*__*.json "$out"/*__*.png "$out/rows.jsonl"
 
-run() { "$programs/pushforward_mnist_$1" "${@:2}" >>"$out/log.txt" || stop "pushforward_mnist_$1 failed; see $out/log.txt"; }
-: >"$out/log.txt"
+run() { "$programs/pushforward_mnist_$1" "${@:2}" >>"$out/log.txt" || stop "pushforward_mnist_$1 failed, as it says above"; }
+echo "$mark" >"$out/log.txt"
 
 made=0
 picture() { # picture <program> <name> <its options...>

@@ -135,6 +135,8 @@ int main(int argc, char** argv) {
     files.write();
     std::cout << "wrote " << a.out.string() << ".svg, " << a.out.string() << ".png and " << a.out.string()
               << ".json\n";
-    return d.completed ? 0 : mnist::interrupted_status;
+    if (d.completed) return 0;
+    std::cout << "stopped by the user; what was written is of the directions that were finished\n";
+    return mnist::interrupted_status;
   });
 }

@@ -132,6 +132,7 @@ std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a, const
     return {small.scale, small.channels};
   }
   const auto part = a.vae.empty() ? c.vae : models::open_autoencoder(a.vae);
+  require_room(part, placement_of(a.vae_placement, a.unet.device), "the autoencoder");
   models::check_weights(part);
   if (part.class_name == "AutoencoderTiny") {
     const auto config = tiny_config_of(part);
@@ -177,6 +178,29 @@ models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arg
     throw bad_option(a.tokenizer.string() + ": pads with another token than " + a.checkpoint.string() +
                      " was trained with; pass " + needed_tokenizer(c));
   return tokenizer;
+}
+
+/// Whether the UNet takes the latents of the autoencoder.
+void require_agreement(const models::unet_config& unet, std::int64_t channels, const model_arguments& a) {
+  if (unet.in_channels == channels) return;
+  throw bad_option("the UNet of " + a.checkpoint.string() + " takes latents of " +
+                   examples::counted(static_cast<std::uint64_t>(unet.in_channels), "channel", "channels") +
+                   ", but those of " + (a.vae.empty() ? "its autoencoder" : "--vae " + a.vae.string()) +
+                   " have " + std::to_string(channels) + ": they do not belong together");
+}
+
+/// Whether the text encoder takes what the tokenizer makes of the prompts.
+void require_agreement(const models::clip_text_config& text, const models::clip_tokenizer& tokenizer,
+                       const model_arguments& a, const models::checkpoint& c) {
+  const std::string where = (c.tokenizer ? *c.tokenizer : a.tokenizer).string();
+  if (tokenizer.length() > text.max_position_embeddings)
+    throw bad_file(where + ": makes sequences of " + std::to_string(tokenizer.length()) +
+                   " tokens (model_max_length in tokenizer_config.json), but the text encoder takes " +
+                   std::to_string(text.max_position_embeddings) + "; do they belong together?");
+  const auto ids = tokenizer({a.prompt, a.negative_prompt});
+  if (const auto most = ids.max().item<std::int64_t>(); most >= text.vocab_size)
+    throw bad_file(where + ": makes the id " + std::to_string(most) + ", but the text encoder knows " +
+                   std::to_string(text.vocab_size) + " tokens; do they belong together?");
 }
 
 /// In the usual convention: 1 is none.
@@ -331,8 +355,12 @@ model_outline outline_of(const model_arguments& a) {
   const auto c =
       models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
   require_tokenizer(c, a);
+  require_room(c.text_encoder, placement_of(a.text, a.unet.device), "the text encoder");
+  require_room(c.unet, placement_of(a.unet, a.unet.device), "the UNet");
   const auto [scale, channels] = latents_of(a, c);
   for (const auto& part : {c.text_encoder, c.unet}) models::check_weights(part);
+  require_agreement(models::unet_config_of(c.unet), channels, a);
+  require_agreement(models::clip_text_config_of(c.text_encoder), tokenizer_of(c, a), a, c);
   return {c.path, scale, channels};
 }
 
@@ -372,10 +400,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
       a.vae.empty() ? autoencoder_of(c.vae, placement_of(vae, a.unet.device)) : read_autoencoder(a.vae, vae);
   tell("UNet");
   const auto net = unet_of(c, where);
-  if (net.config().in_channels != autoencoder_->channels)
-    throw bad_option("the UNet takes latents of " + std::to_string(net.config().in_channels) +
-                     " channels, but the autoencoder has " + std::to_string(autoencoder_->channels) +
-                     ": they do not belong together");
+  require_agreement(net.config(), autoencoder_->channels, a);
   const pushforward::libtorch::denoiser_options options{c.prediction, where.type, where.device};
   if (guides)
     denoiser_.emplace(

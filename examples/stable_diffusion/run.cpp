@@ -158,6 +158,10 @@ void require_start(const fs::path& file, const std::vector<std::int64_t>& shape)
   if (stored != shape)
     throw bad_option(file.string() + ": `start` is " + c10::str(at::IntArrayRef(stored)) +
                      ", but this run's latents are " + c10::str(at::IntArrayRef(shape)));
+  const at::Tensor start = libtorch::read_tensor(safetensors::file(file), "start");
+  if (!at::isFloatingType(start.scalar_type()) || !at::isfinite(start).all().item<bool>())
+    throw bad_option("--latents: `start` in " + file.string() +
+                     " must hold finite numbers of a floating type: take the file of another run");
 }
 
 at::Tensor read_start(const fs::path& file, const at::Tensor& like) {

@@ -185,7 +185,7 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"evaluate", {"--policies", "none", "--K", "3"}, "--K has no effect"},
            {"evaluate", {"--policies", "none", "posterior_step", "--K", "3"}, "--K has no effect"},
            {"evaluate", {"--policies", "none", "inexact_newton", "--krylov", "3"}, "--krylov has no effect"},
-           {"evaluate", {"--krylov", "0"}, "--krylov: must be a whole number from 1 to 100, not 0"},
+           {"evaluate", {"--krylov", "0"}, "--krylov: must be a whole number from 1 to 16, not 0"},
            {"evaluate", {"--policies", "gradient_descent", "--probe", "0.1"}, "--probe has no effect"},
            {"evaluate", {"--limit", "0.1"}, "--limit has no effect"},
            {"evaluate", {"--select", "10", "--first", "10"}, "--select has no effect"},

@@ -112,6 +112,14 @@ TEST_CASE("what a checkpoint cannot serve is refused before its networks are loa
   const std::string stripes_png = folder / "stripes.png", clear = folder / "clear.png",
                     dot = folder / "dot.png", empty = folder / "empty.png",
                     noise = oracle / "inpaint.safetensors";
+  pushforward::libtorch::write_tensors(folder / "nan.safetensors",
+                                       {{"start", at::full({1, 4, 8, 12}, std::nan(""))}});
+  for (const char* name : {"long", "ids"})
+    fs::copy(oracle / "checkpoint", folder / name, fs::copy_options::recursive);
+  write_bytes(folder / "long/tokenizer/tokenizer_config.json", R"({"model_max_length": 78})");
+  auto vocabulary = json::parse(read_bytes(oracle / "checkpoint/tokenizer/vocab.json"));
+  vocabulary["a</w>"] = 1000000;
+  write_bytes(folder / "ids/tokenizer/vocab.json", vocabulary.dump());
   struct unfit {
     std::string program;
     words arguments;
@@ -161,6 +169,18 @@ TEST_CASE("what a checkpoint cannot serve is refused before its networks are loa
            {"jacobian",
             {picture, "--pixel", "3", "4", "--latents", noise},
             noise + ": `start` is [2, 4, 8, 12], but this run's latents are [1, 4, 8, 12]"},
+           {"inpaint", joined(left, {"--latents", folder / "nan.safetensors"}),
+            "--latents: `start` in " + (folder / "nan.safetensors").string() + " must hold finite numbers"},
+           {"inpaint", joined(left, {"--vae", oracle / "wide"}),
+            "the UNet of " + (oracle / "checkpoint").string() +
+                " takes latents of 4 channels, but those of --vae " + (oracle / "wide").string() + " have 8"},
+           {"inpaint", joined(left, {"--model", folder / "long"}),
+            (folder / "long/tokenizer").string() + ": makes sequences of 78 tokens (model_max_length"},
+           {"style",
+            {picture, "--clip", folder / "none", "--model", folder / "long"},
+            (folder / "long/tokenizer").string() + ": makes sequences of 78 tokens"},
+           {"inpaint", joined(left, {"--model", folder / "ids", "--prompt", "a"}),
+            (folder / "ids/tokenizer").string() + ": makes the id 1000000, but the text encoder knows"},
            {"superres",
             {picture, "--policy", "exact_newton"},
             "--policy exact_newton needs the dense Jacobian"},
@@ -189,7 +209,7 @@ TEST_CASE("what a checkpoint cannot serve is refused before its networks are loa
             "--encoder-probe 0.003 rounds to nothing in bfloat16 (--vae-dtype)"}}) {
     const auto r = run(folder, oracle, u.program, u.arguments);
     check_refused(r.ended, u.program, u.said);
-    CHECK(folder.size() == 5); // what was made here, and what was said
+    CHECK(folder.size() == 8); // what was made here, and what was said
   }
 }
 

@@ -330,7 +330,7 @@ TEST_CASE("bad input to style and the studies is one line and status 2, and leav
            {"jacobian", {picture, "--pixel", "0", "12"}, "outside the latent of 8 x 12"},
            {"jacobian",
             {picture, "--pixel", "3", "4", "--latents", folder / "nan.safetensors"},
-            "is not finite"},
+            "must hold finite numbers"},
            {"jacobian", {picture, "--pixel", "0", "0", "--time", "1001"}, "1001"},
            {"jacobian", {folder / "text.png"}, "neither a JPEG nor a PNG"},
            {"jacobian", {picture, "--vectors", "two"}, "--vectors"},
@@ -393,8 +393,27 @@ TEST_CASE("Ctrl-C keeps the rules and the times that were studied") {
   const auto study = interrupt("convergence", {"--steps", "1000", "--K", "50"}, "convergence");
   CHECK(study["runs"][0]["ending"] == "stopped by the user");
   CHECK(study["runs"][1]["ending"] == "not run");
-  const auto spectra = interrupt("spectrum", {"--krylov", "300"}, "spectrum");
-  CHECK(spectra["spectra"].size() < 16);
+  words times{"--krylov", "1", "--times"};
+  for (int t = 999; t > 99; --t) times.push_back(std::to_string(t));
+  const auto spectra = interrupt("spectrum", times, "%\nspectrum"); // some ten seconds of them are finished
+  CHECK(spectra["spectra"].size() > 0);
+  CHECK(spectra["spectra"].size() < 3600);
+  CHECK(holds(read_bytes(folder / "output.txt"), "stopped by the user"));
+}
+
+TEST_CASE("Ctrl-C before the first spectrum is found leaves an earlier result as it was") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const std::vector<std::string> endings{".json", ".svg", ".png"};
+  for (const auto& e : endings) write_bytes(folder / ("out" + e), "of an earlier run");
+  const auto [status, said] = interrupted_run(
+      folder, programs + "spectrum",
+      {"--model", oracle / "checkpoint", "--out", folder / "out", oracle / "picture.png", "--krylov", "1000"},
+      "spectrum");
+  INFO(said);
+  CHECK(status == 130);
+  CHECK(holds(said, "stopped, nothing was written"));
+  for (const auto& e : endings) CHECK(read_bytes(folder / ("out" + e)) == "of an earlier run");
 }
 
 TEST_CASE("Ctrl-C ends jacobian, which has nothing to keep, without a file") {
