@@ -149,6 +149,14 @@ int run_with(CLI::App& app, int argc, char** argv, const std::function<int()>& p
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     std::string message = e.what();
+    if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty()) {
+      std::string list;
+      for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+        list += (list.empty() ? "" : ", ") + sub->get_name();
+      const auto left = app.remaining();
+      message = (left.empty() ? "a subcommand is needed" : shown(left.front()) + " is no subcommand") +
+                "; there are " + list;
+    }
     std::replace(message.begin(), message.end(), '\n', ' ');
     std::cerr << app.get_name() << ": " << message << "; see --help\n";
     return 2;

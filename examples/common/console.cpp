@@ -108,8 +108,10 @@ int run_program(const std::string& name, const std::function<int()>& program) {
   }
   for (const char* sign : {"allocate memory", "not enough memory", "out of memory", "bad_alloc"})
     if (message.find(sign) != std::string::npos) {
-      message = "there is not enough memory: take smaller pictures, fewer at once, or a smaller type (" +
-                message + ")";
+      message =
+          "there is not enough memory: close other programs, or ask for less (smaller pictures, fewer at "
+          "once, a smaller type): " +
+          message;
       break;
     }
   std::replace(message.begin(), message.end(), '\n', ' ');

@@ -59,7 +59,8 @@ chosen_digits choose_digits(const fs::path& data, std::int64_t first, std::int64
     throw bad_file(data.string() + ": is not there; give a folder with MNIST's files, or a PNG");
   const bool folder = fs::is_directory(data);
   if (!folder) pushforward::safetensors::regular_file{data}; // refuses what cannot be read
-  if (!folder && data.extension() == ".png") {
+  const auto ending = data.extension();
+  if (!folder && (ending == ".png" || ending == ".PNG")) {
     if (first != 0 || count != 1)
       throw bad_option(data.string() + " is one digit: leave --batch and --first out");
     return {digit_on(read_png(data)), {-1}, 0};

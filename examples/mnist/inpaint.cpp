@@ -24,8 +24,7 @@ int main(int argc, char** argv) {
                  "which pixels are known: upper, lower, left or right half, all but a box, or random ones")
       ->capture_default_str()
       ->check(CLI::IsMember({"upper", "lower", "left", "right", "box", "random"}));
-  examples::add_number(app, "--box", known.box,
-                       examples::whole_numbers{0, std::numeric_limits<std::int64_t>::max()},
+  examples::add_number(app, "--box", known.box, examples::whole_numbers{0, 32},
                        "the unknown box: top, left, height, width");
   examples::add_number(app, "--share", known.share, examples::shares,
                        "of the pixels that are known, with --known random");

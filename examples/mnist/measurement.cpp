@@ -25,7 +25,8 @@ at::Tensor mask_picture(const picture& p, std::int64_t height, std::int64_t widt
   if (static_cast<std::int64_t>(p.height) != height || static_cast<std::int64_t>(p.width) != width)
     throw pushforward::shape_mismatch("--mask: the mask is " + std::to_string(p.height) + " x " +
                                       std::to_string(p.width) + " pixels, but the digits are " +
-                                      std::to_string(height) + " x " + std::to_string(width));
+                                      std::to_string(height) + " x " + std::to_string(width) +
+                                      " (height x width)");
   at::Tensor mask = at::zeros({1, 1, height, width});
   float* values = mask.data_ptr<float>();
   for (std::size_t i = 0; i < p.pixels.size(); ++i) values[i] = p.pixels[i] >= 128 ? 1.0F : 0.0F;

@@ -2,6 +2,8 @@
 
 #include "data.hpp"
 
+#include <common/console.hpp>
+
 #include <pushforward/constraints/masked.hpp>
 #include <pushforward/libtorch/denoiser.hpp>
 #include <pushforward/paths/rectified_flow.hpp>
@@ -29,8 +31,12 @@ at::Tensor plain_samples(const unet& network, pushforward::prediction_type predi
       pf::standard_normal(at::zeros({count, channels, side, side}), pf::noise_key{seed, 0, 0});
   const pf::masked unconstrained(at::zeros_like(start), at::zeros_like(start));
   const auto run = [&](const auto& path, const auto& sampler) {
+    const auto observe = [](const auto&) {
+      examples::stop_if_interrupted();
+      return pf::verdict::go_on;
+    };
     return pf::sample(start, pf::model(denoiser, path), sampler, unconstrained, pf::update{pf::none{}},
-                      {.seed = seed})
+                      {.seed = seed}, observe)
         .x;
   };
   if (prediction == pf::prediction_type::flow) {

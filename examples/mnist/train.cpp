@@ -379,8 +379,12 @@ void require_files(const options& o) {
 int train(const options& o) {
   require_files(o);
   training run(o);
-  std::cerr << o.task << ": " << run.parameters() << " parameters, from step " << run.step() << " of "
-            << o.steps << '\n';
+  std::cerr << o.task << ": " << run.parameters() << " parameters, ";
+  if (run.step() < o.steps)
+    std::cerr << "from step " << run.step() << " of " << o.steps << '\n';
+  else
+    std::cerr << "nothing to train: " << run.step() << " steps are done, and --steps asks for " << o.steps
+              << '\n';
   mnist::progress_bar bar(o.task);
   const auto start = std::chrono::steady_clock::now();
   const auto first = run.step();
@@ -417,9 +421,14 @@ int train(const options& o) {
   run.use_averages();
   if (!has_sheet(o)) return 0;
   const auto picture = o.folder / (o.task + ".png");
-  if (generates(o.task))
-    mnist::write_png(picture, mnist::square_sheet(samples_of(o.task, run.trained())));
-  else
+  if (generates(o.task)) {
+    try {
+      mnist::write_png(picture, mnist::square_sheet(samples_of(o.task, run.trained())));
+    } catch (const examples::stopped_early&) {
+      bar.line("stopped before " + picture.string() + " was drawn; the training is done");
+      return mnist::interrupted_status;
+    }
+  } else
     mnist::write_png(
         picture, mnist::reconstruction_sheet(run.trained().autoencoder, run.held_images().slice(0, 0, 64)));
   return 0;
@@ -571,16 +580,7 @@ int main(int argc, char** argv) {
   add_name(*shown, "--weights", weights, "folder with the exported weights")->capture_default_str();
   add_name(*shown, "--data", data, "folder with MNIST's IDX files")->required();
   examples::add_output_folder_option(*shown, "--out", pictures, "where samples_*.png go");
-  app.failure_message([](const CLI::App*, const CLI::Error& e) {
-    return std::string("pushforward_mnist_train: ") + e.what() + " (--help lists the options)\n";
-  });
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
-
-  return mnist::run_program("pushforward_mnist_train", [&] {
+  return run_with(app, argc, argv, [&] {
     const auto known = [&](const std::string& task) {
       if (std::find(tasks.begin(), tasks.end(), task) == tasks.end())
         throw bad_option("no network is called " + task +
@@ -598,11 +598,13 @@ int main(int argc, char** argv) {
       const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
       set = {set.images.slice(0, first), set.labels.slice(0, first)};
       mnist::file_set files;
-      for (const auto& task : which) show_weights(task, weights, set, pictures, files);
+      for (const auto& task : which) {
+        examples::stop_if_interrupted();
+        show_weights(task, weights, set, pictures, files);
+      }
       files.write();
       return 0;
     }
-    mnist::catch_interrupts();
     const auto with_folders = [&](const std::string& task) {
       options o = given[task];
       o.data = data;

@@ -49,14 +49,51 @@ void check(const network_config& c) {
         "1 to 8 levels");
 }
 
+namespace {
+
+/// Of the blocks and of what changes the resolution.
+double convolution_weights(const network_config& c) {
+  const auto last = c.widths.size() - 1;
+  double weights = 0.0;
+  for (std::size_t l = 0; l <= last; ++l) {
+    const auto width = static_cast<double>(c.widths[l]), blocks = static_cast<double>(c.blocks[l]);
+    weights += 18.0 * (l < last ? 2.0 : 1.0) * blocks * width * width;
+    if (l < last) weights += 8.0 * width * static_cast<double>(c.widths[l + 1]);
+  }
+  return weights;
+}
+
+} // namespace
+
+std::string text_of(const network_config& c) {
+  return nlohmann::json{{"patch", c.patch}, {"widths", c.widths}, {"blocks", c.blocks}}.dump();
+}
+
+network_config config_of(const std::string& text) {
+  const auto parsed = nlohmann::json::parse(text, nullptr, false);
+  const auto whole = [&](const nlohmann::json& value) {
+    if (!value.is_number_integer()) throw bad_option("a number in " + text + " is not whole");
+    return value.get<std::int64_t>();
+  };
+  network_config c{0, {}, {}};
+  try {
+    c.patch = whole(parsed.at("patch"));
+    for (const auto& width : parsed.at("widths")) c.widths.push_back(whole(width));
+    for (const auto& count : parsed.at("blocks")) c.blocks.push_back(whole(count));
+  } catch (const nlohmann::json::exception&) {
+    throw bad_option(text + " is not an object with patch, widths and blocks");
+  }
+  check(c);
+  return c;
+}
+
 double bytes_of_training(const network_config& c, std::int64_t pixels) {
   const auto last = c.widths.size() - 1;
-  double weights = 0.0, kept = 30.0; // of each pixel: the images, and where in a photograph it lies
+  const double weights = convolution_weights(c);
+  double kept = 30.0; // of each pixel: the images, and where in a photograph it lies
   for (std::size_t l = 0; l <= last; ++l) {
     const auto width = static_cast<double>(c.widths[l]), blocks = static_cast<double>(c.blocks[l]);
     const double ways = l < last ? 2.0 : 1.0;
-    weights += 18.0 * ways * blocks * width * width;
-    if (l < last) weights += 8.0 * width * static_cast<double>(c.widths[l + 1]);
     // a block's input and its relu, and the level's output; as measured, 2.5 more for the gradients
     const double values = ways * (2.0 * blocks + 1.0) + 2.5;
     kept += values * width / (std::pow(4.0, static_cast<double>(l)) * static_cast<double>(c.patch * c.patch));
@@ -133,10 +170,7 @@ at::Tensor network::operator()(const at::Tensor& x, const at::Tensor& sigma) con
 
 std::string serialize_network(const network& n, std::map<std::string, std::string> facts, bool half) {
   facts["architecture"] = architecture;
-  facts["config"] = nlohmann::json{{"patch", n.config().patch},
-                                   {"widths", n.config().widths},
-                                   {"blocks", n.config().blocks}}
-                        .dump();
+  facts["config"] = text_of(n.config());
   facts["prediction"] = "the clean image in [0, 1], of x = x0 + sigma eps";
   return examples::serialize_weights(n.weights(), facts, half);
 }
@@ -151,21 +185,21 @@ network read_network(const std::filesystem::path& path) {
       throw bad_file(path.string() +
                      ": holds no denoiser of photographs; pushforward_photographs_train export "
                      "writes one");
-    const auto parsed = nlohmann::json::parse(text->second, nullptr, false);
     try {
-      config = {parsed.at("patch").get<std::int64_t>(), parsed.at("widths").get<std::vector<std::int64_t>>(),
-                parsed.at("blocks").get<std::vector<std::int64_t>>()};
-    } catch (const nlohmann::json::exception&) {
-      throw bad_file(path.string() + ": its config is damaged: " + text->second);
+      config = config_of(text->second);
+    } catch (const bad_option& e) {
+      throw bad_file(path.string() + ": its config is damaged: " + e.what());
     }
+    double values = 0.0; // before a network of that size is made
+    for (const auto& [name, tensor] : file.tensors())
+      values += 8.0 * static_cast<double>(tensor.bytes.size()) /
+                static_cast<double>(pushforward::safetensors::bits_of(tensor.type));
+    if (values < convolution_weights(config))
+      throw bad_file(path.string() + ": holds fewer values than its config " + text->second + " asks for");
   }
-  try {
-    network n(config);
-    examples::read_weights(path, n.weights());
-    return n;
-  } catch (const bad_option& e) {
-    throw bad_file(path.string() + ": its config is damaged: " + e.what());
-  }
+  network n(config);
+  examples::read_weights(path, n.weights());
+  return n;
 }
 
 } // namespace photographs

@@ -26,6 +26,11 @@ struct network_config {
 /// Throws where there is no such network. \throws pushforward::bad_option
 void check(const network_config& c);
 
+/// As JSON: an object with patch, widths and blocks, as files keep it.
+std::string text_of(const network_config& c);
+/// The network of such a text. \throws pushforward::bad_option where it is none
+network_config config_of(const std::string& text);
+
 /// Bytes that training takes at its peak on a CPU, beside the photographs: in a step what is kept of each
 /// layer, the weights, their average, gradient and two moments; or all that the checkpoint holds, as it is
 /// written. Within 30 % of what was measured. \param pixels of a step's patches

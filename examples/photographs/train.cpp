@@ -38,6 +38,7 @@ namespace fs = std::filesystem;
 using examples::parameters;
 using photographs::network;
 using photographs::network_config;
+using photographs::text_of;
 using pushforward::bad_file;
 using pushforward::bad_option;
 using pushforward::safetensors::is_there;
@@ -152,9 +153,8 @@ public:
   }
   network_config config() {
     try {
-      const auto parsed = nlohmann::json::parse(text("config"));
-      return {parsed.at("patch"), parsed.at("widths"), parsed.at("blocks")};
-    } catch (const nlohmann::json::exception&) {
+      return photographs::config_of(text("config"));
+    } catch (const bad_option&) {
       damaged("config");
     }
   }
@@ -175,10 +175,6 @@ private:
   fs::path path_;
   torch::serialize::InputArchive archive_;
 };
-
-std::string text_of(const network_config& c) {
-  return nlohmann::json{{"patch", c.patch}, {"widths", c.widths}, {"blocks", c.blocks}}.dump();
-}
 
 /// One training run: everything a checkpoint holds, and one step of it.
 class training {
@@ -287,6 +283,7 @@ public:
       archive.write("second_moment." + name, second_moment_[i]);
     }
     archive.write("step", at::tensor(step_));
+    archive.write("seed", c10::IValue(std::to_string(options_.seed)));
     archive.write("seconds", at::tensor(seconds_, at::kDouble));
     archive.write("loss", loss_);
     archive.write("summed", at::tensor(summed_));
@@ -323,6 +320,9 @@ private:
       throw bad_file(checkpoint_.string() + ": was trained on other photographs, or with another --patch (" +
                      from.text("photographs") + "); take another --folder, with --start-from " +
                      checkpoint_.string());
+    if (const auto seed = std::to_string(options_.seed); from.text("seed") != seed)
+      throw bad_option("--seed is " + seed + ", but " + checkpoint_.string() + " was begun with " +
+                       from.text("seed") + ": pass that, or take another --folder");
     from.copy("now.", network_->weights());
     std::size_t i = 0;
     step_ = from.tensor("step").item<std::int64_t>();
@@ -368,14 +368,18 @@ void require_room(const options& o) {
 
 int train(const options& o) {
   for (const char* part : {"training", "held_out"}) pictures_of(o.photographs / part);
-  photographs::check(o.config);
-  if (device_named(o.device).is_cpu()) require_room(o);
+  examples::as_option("--widths, --blocks", [&] { photographs::check(o.config); });
+  if (examples::as_option("--device", [&] { return device_named(o.device); }).is_cpu()) require_room(o);
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
   examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)},
                              {{"the checkpoint to start from", o.start_from}}, "--folder");
   training run(o);
-  std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, from step "
-            << run.step() << " of " << o.steps << '\n';
+  std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, ";
+  if (run.done() < 1.0)
+    std::cerr << "from step " << run.step() << " of " << o.steps << '\n';
+  else
+    std::cerr << "nothing to train: " << run.step() << " steps and " << run.seconds() / 60.0
+              << " minutes are done; ask for more --steps or --minutes\n";
   examples::progress_bar bar("denoiser");
   const auto reported = [&] {
     const auto line = run.report();
@@ -488,7 +492,10 @@ int main(int argc, char** argv) {
   add_name(trained, "--device", o.device, "cpu or cuda")->capture_default_str();
   add_number(trained, "--threads", o.threads, whole_numbers{1, 1024}, "on the CPU [one for each core]");
   add_number(trained, "--space-to-depth", o.config.patch, whole_numbers{1, 4},
-             "the network's first step: 1, 2 or 4");
+             "the network's first step: 1, 2 or 4")
+      ->check([](const std::string& text) {
+        return text == "3" ? std::string("must be 1, 2 or 4, not 3") : std::string();
+      });
   add_number(trained, "--widths", o.config.widths, whole_numbers{1, 512}, "channels of the network's levels");
   add_number(trained, "--blocks", o.config.blocks, whole_numbers{1, 16},
              "residual blocks of the network's levels");

@@ -14,10 +14,7 @@ bool is_read(const std::string& name) {
   static const std::set<std::string> texts{
       "config.json",    "model_index.json",      "scheduler_config.json",   "vocab.json",       "merges.txt",
       "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
-  if (texts.count(name)) return true;
-  const auto starts = [&](const char* stem) { return name.rfind(stem, 0) == 0; };
-  return name.find(".safetensors") != std::string::npos &&
-         (starts("diffusion_pytorch_model") || starts("model") || starts("encoder") || starts("decoder"));
+  return texts.count(name) || name.find(".safetensors") != std::string::npos; // an index names any shard
 }
 
 } // namespace

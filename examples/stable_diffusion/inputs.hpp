@@ -12,7 +12,8 @@
 
 namespace stable_diffusion {
 
-/// Weights, configurations and vocabularies in a folder, by the names under which they are read.
+/// Configurations and vocabularies in a folder, by the names under which they are read, and all safetensors
+/// files, as an index may name any.
 std::vector<examples::input_file> network_files(const std::filesystem::path& folder, const std::string& what);
 
 /// All files of the checkpoint, of another autoencoder and of another tokenizer.

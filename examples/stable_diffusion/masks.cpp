@@ -62,7 +62,7 @@ known_part::known_part(const mask_arguments& a, const picture_size& original)
     throw bad_option(where_ + "the mask is " + std::to_string(mask_.size(2)) + " x " +
                      std::to_string(mask_.size(3)) + " pixels, but the picture " +
                      std::to_string(original.height) + " x " + std::to_string(original.width) +
-                     ": they must be of the same size");
+                     " (height x width): they must be of the same size");
   if (read.from_opacity && a.white_is_filled)
     throw bad_option(where_ +
                      "the mask has transparent parts, which are what is filled in; --white-is-filled is "

@@ -433,7 +433,12 @@ at::Tensor latent_model::latents(std::int64_t n, std::int64_t height, std::int64
 }
 
 at::Tensor latent_model::encode(const at::Tensor& images) const {
-  return vae().encode(images.to(device_, at::kFloat));
+  const at::Tensor z = vae().encode(images.to(device_, at::kFloat));
+  if (!at::isfinite(z).all().item<bool>())
+    throw pushforward::error(
+        "the autoencoder makes latents of the picture that are not finite: try --vae-dtype "
+        "float32, or another --vae");
+  return z;
 }
 
 at::Tensor latent_model::decode(const at::Tensor& latents) const {

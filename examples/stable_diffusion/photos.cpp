@@ -349,6 +349,9 @@ int main(int argc, char** argv) {
   examples::add_number(app, "--probe", a.probe, image_probes, "of the encoder's difference");
   app.add_flag("--start-grey", a.start_grey, "start from a grey image, not from what is known");
   return examples::run_with(app, argc, argv, [&] {
+    for (const auto& task : a.tasks)
+      if (std::count(a.tasks.begin(), a.tasks.end(), task) > 1)
+        throw bad_option("--tasks names " + task + " more than once: leave one out");
     if (a.iterations == 1 && a.rate.last != a.rate.first)
       examples::refuse_given(app, {"--lr-last"}, "with --K 1, whose one iteration takes --lr: leave it out");
     return study(a);

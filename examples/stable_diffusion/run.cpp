@@ -152,21 +152,25 @@ void require_files(const run_arguments& a, const model_arguments& m,
   if (!a.latents.empty()) safetensors::file{a.latents};
 }
 
-void require_start(const fs::path& file, const std::vector<std::int64_t>& shape) {
-  if (file.empty()) return;
-  const auto stored = safetensors::file(file).at("start").shape;
+void require_start(const fs::path& path, const std::vector<std::int64_t>& shape) {
+  if (path.empty()) return;
+  const safetensors::file file(path);
+  if (!file.contains("start"))
+    throw bad_option("--latents: " + path.string() +
+                     " has no tensor `start`: take the file that another run wrote under --save-latents");
+  const auto& stored = file.at("start").shape;
   if (stored != shape)
-    throw bad_option(file.string() + ": `start` is " + c10::str(at::IntArrayRef(stored)) +
+    throw bad_option("--latents: `start` in " + path.string() + " is " + c10::str(at::IntArrayRef(stored)) +
                      ", but this run's latents are " + c10::str(at::IntArrayRef(shape)));
-  const at::Tensor start = libtorch::read_tensor(safetensors::file(file), "start");
+  const at::Tensor start = libtorch::read_tensor(file, "start");
   if (!at::isFloatingType(start.scalar_type()) || !at::isfinite(start).all().item<bool>())
-    throw bad_option("--latents: `start` in " + file.string() +
+    throw bad_option("--latents: `start` in " + path.string() +
                      " must hold finite numbers of a floating type: take the file of another run");
 }
 
-at::Tensor read_start(const fs::path& file, const at::Tensor& like) {
-  require_start(file, like.sizes().vec());
-  return libtorch::read_tensor(safetensors::file(file), "start").to(like.options());
+at::Tensor read_start(const fs::path& path, const at::Tensor& like) {
+  require_start(path, like.sizes().vec());
+  return libtorch::read_tensor(safetensors::file(path), "start").to(like.options());
 }
 
 void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,

@@ -38,6 +38,7 @@ public:
     }
   }
 
+  pid_t id() const { return id_; }
   void send(int signal) const { ::kill(id_, signal); }
   bool running() {
     if (id_ > 0 && ::waitpid(id_, &status_, WNOHANG) == id_) id_ = -1;
@@ -173,6 +174,19 @@ TEST_CASE("Ctrl-C saves and stops, and the same command goes on from there") {
   CHECK(weights_of("judge", folder, "broken") == weights_of("judge", folder, "straight"));
 }
 
+TEST_CASE("Ctrl-C ends the drawing of samples, and leaves no file") {
+  const scratch_folder folder;
+  make_digits(folder.path());
+  child stopped({"samples", "ddpm", "--weights", WEIGHTS_FOLDER, "--data", folder.path().string(), "--out",
+                 (folder / "sheets").string()},
+                folder / "output");
+  REQUIRE(stopped.wait_for([&] { return catches(stopped.id(), SIGINT); }));
+  stopped.send(SIGINT);
+  CHECK(stopped.wait() == 130);
+  CHECK_THAT(stopped.output(), says("stopped, nothing was written"));
+  CHECK_FALSE(fs::exists(folder / "sheets/samples_ddpm.png"));
+}
+
 TEST_CASE("every network trains, resumes and is exported") {
   const scratch_folder folder;
   make_digits(folder.path());
@@ -184,6 +198,8 @@ TEST_CASE("every network trains, resumes and is exported") {
     arguments[6] = "2";
     REQUIRE(run(arguments, folder) == 0);
     CHECK_THAT(read_bytes(folder / "output"), says("from step 1 of 2"));
+    REQUIRE(run(arguments, folder) == 0);
+    CHECK_THAT(read_bytes(folder / "output"), says("nothing to train: 2 steps are done"));
     CHECK(lines_of(folder / ("t/" + task + ".jsonl")) == 2);
     REQUIRE(run({"export", task, "--folder", (folder / "t").string(), "--out", (folder / "w").string()},
                 folder) == 0);
@@ -232,8 +248,8 @@ TEST_CASE("what cannot be done is said in one line, with exit status 2") {
     CHECK(std::count(text.begin(), text.end(), '\n') == 1);
     return text;
   };
-  CHECK_THAT(refused({}), says("subcommand"));
-  CHECK_THAT(refused({"paint"}), says("paint") || says("subcommand"));
+  CHECK_THAT(refused({}), says("a subcommand is needed; there are judge, "));
+  CHECK_THAT(refused({"paint"}), says("paint is no subcommand; there are judge, "));
   CHECK_THAT(refused({"judge"}), says("--data"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "many"}), says("many"));
   CHECK_THAT(refused({"judge", "--data", data, "--steps", "0", "--folder", in("t")}), says("--steps"));

@@ -143,6 +143,18 @@ TEST_CASE("a tokenizer's folder without configuration has CLIP's tokens and leng
   CHECK(tokenize(std::vector<std::string>{}).sizes() == at::IntArrayRef{0, 77});
 }
 
+TEST_CASE("a token that was added need not be made by a merge") {
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"added_tokens.json", "{\"<new>\": 516}"},
+           {"special_tokens_map.json", "{\"additional_special_tokens\": [\"<new>\"]}"},
+           {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"516\": {\"content\": \"<new>\"}}}"}}) {
+    small_files files;
+    files.vocabulary += ",\"<new>\":516";
+    write_bytes(files.folder / name, text);
+    CHECK(files.load().encode("ab<new>").back() == 516);
+  }
+}
+
 TEST_CASE("a tokenizer's file that is missing or malformed is named, with the line or the key") {
   const auto refused = [](const small_files& files, const std::string& part) {
     CAPTURE(part);
@@ -169,7 +181,10 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
            {"{\"a\": 99999999999999999999", "\"a\""},
            {"{\"a\": 1e999", "vocab.json"},
            {"{\"a\": \"b\"", "\"a\""},
-           {"{\"a\": 1", "byte 0"}}) {
+           {"{\"a\": 1", "byte 0"},
+           {small_clip_vocabulary() + ",\"new\":514", "\"new\" have the same id, 514"},
+           {small_clip_vocabulary() + ",\"new\":516",
+            "merges.txt: no merge makes token \"new\" of the vocabulary (id 516); where the file was cut"}}) {
     small_files files;
     files.vocabulary = vocabulary;
     refused(files, part);
@@ -179,7 +194,9 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
                                                         {"#version: 0.2\na b\na b c\n", "merges.txt, line 3"},
                                                         {"#version: 0.2\na b\n b\n", "merges.txt, line 3"},
                                                         {"a zz\n", "no token \"zz\""},
-                                                        {"a c\n", "no token \"ac\""}}) {
+                                                        {"a c\n", "no token \"ac\""},
+                                                        {"", "no merge makes token"},
+                                                        {"#version: 0.2\na b\n", "\"abc</w>\""}}) {
     small_files files;
     files.merges = merges;
     refused(files, part);

@@ -91,6 +91,9 @@ TEST_CASE("parameters from a source are taken in the network's type, and refused
   CHECK_THROWS_WITH(w.take("large", {2}), contains_text("large made values that are not finite"));
   for (const char* name : {"nothing", "turned", "whole"})
     CHECK_THROWS_WITH(w.take(name, {2, 3}), contains_text(name) && contains_text("[2, 3]"));
+  const models::weights shapes(made, {at::kFloat, c10::Device(c10::kMeta)});
+  CHECK(shapes.take("large", {2}).is_meta()); // whose values are not looked at
+  CHECK_THROWS_WITH(shapes.take("turned", {2, 3}), contains_text("turned"));
   CHECK_FALSE(w.contains("weight"));
   CHECK(w.untaken().empty());
   CHECK_THROWS_AS(w.shape_of("weight"), bad_file);

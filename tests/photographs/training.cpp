@@ -14,6 +14,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <torch/serialize.h>
 
 #include <nlohmann/json.hpp>
 
@@ -101,14 +102,6 @@ std::vector<std::string> train(const scratch_folder& folder, const std::string& 
 
 finished run(const scratch_folder& folder, const std::vector<std::string>& arguments) {
   return run_program(folder, TRAIN_PROGRAM, arguments);
-}
-
-/// Whether a program has set out to hear a signal.
-bool catches(pid_t id, int number) {
-  std::ifstream status("/proc/" + std::to_string(id) + "/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.rfind("SigCgt:", 0) == 0) return (std::stoull(line.substr(7), nullptr, 16) >> (number - 1)) & 1;
-  return false;
 }
 
 std::size_t lines_of(const fs::path& path) {
@@ -208,6 +201,12 @@ TEST_CASE("the denoiser of a file is the one that was written") {
   refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [8], "blocks": "1"})"}}, "damaged");
   refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [99999], "blocks": [1]})"}},
           "damaged");
+  refused(
+      {{"architecture", name}, {"config", R"({"patch": 2, "widths": [8.7, 12, 16], "blocks": [1, 1, 2]})"}},
+      "not whole");
+  refused({{"architecture", name},
+           {"config", R"({"patch": 2, "widths": [512, 512, 512], "blocks": [16, 16, 16]})"}},
+          "holds fewer values than its config");
   refused({{"architecture", name}, {"config", R"({"patch": 2, "widths": [8, 12], "blocks": [1, 1]})"}},
           "another network");
 }
@@ -417,6 +416,58 @@ TEST_CASE("Ctrl-C while a training measures what was held out loses neither weig
   CHECK(of("broken")[0]["psnr"] == of("straight")[0]["psnr"]);
 }
 
+/// What the checkpoint of a run holds.
+torch::serialize::InputArchive checkpoint_of(const fs::path& path) {
+  torch::serialize::InputArchive archive;
+  archive.load_from(path.string());
+  return archive;
+}
+
+at::Tensor read(torch::serialize::InputArchive& archive, const std::string& name) {
+  at::Tensor value;
+  archive.read(name, value);
+  return value;
+}
+
+TEST_CASE("gradients are cut to norm 1, and the average follows the weights by 13 / (step + 12)") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  const network names({1, {8, 12}, {1, 1}});
+  REQUIRE(run(folder, train(folder, "t", "1")).status == 0);
+  auto first = checkpoint_of(folder / "t/denoiser.ckpt");
+  double square = 0.0;
+  for (const auto& [name, value] : names.weights().all()) {
+    square += read(first, "first_moment." + name).square().sum().item<double>();
+    CHECK(at::equal(read(first, "average." + name), read(first, "now." + name)));
+  }
+  // the loss begins with a weighted noise of some units, whose gradient is far longer
+  CHECK(10.0 * std::sqrt(square) == Approx(1.0).epsilon(1e-4)); // the moment is a tenth of the gradient
+
+  REQUIRE(run(folder, train(folder, "t", "2")).status == 0);
+  auto second = checkpoint_of(folder / "t/denoiser.ckpt");
+  for (const auto& [name, value] : names.weights().all()) {
+    const at::Tensor old = read(first, "average." + name), now = read(second, "now." + name);
+    CHECK(at::allclose(read(second, "average." + name), old + 13.0 / 14.0 * (now - old), 1e-5, 1e-7));
+  }
+}
+
+TEST_CASE("the time of a training goes on with it, and one that is done says so") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  REQUIRE(run(folder, train(folder, "t", "4")).status == 0);
+  const auto path = folder / "t/denoiser.ckpt";
+  auto before = checkpoint_of(path);
+  const double seconds = read(before, "seconds").item<double>();
+  CHECK(seconds > 0.0);
+  const auto done = run(folder, train(folder, "t", "3"));
+  CHECK(done.status == 0);
+  CHECK_THAT(done.said, says("nothing to train: 4 steps and"));
+  REQUIRE(run(folder, train(folder, "t", "5")).status == 0);
+  auto after = checkpoint_of(path);
+  CHECK(read(after, "seconds").item<double>() > seconds);
+  CHECK(read(after, "step").item<std::int64_t>() == 5);
+}
+
 TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   const scratch_folder folder;
   make_photographs(folder.path());
@@ -444,16 +495,21 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--patch", "80"}),
              says("0.png: has 90 x 70 pixels, less than a patch of 80 x 80; lower --patch"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--steps", "0"}), says("--steps"));
-  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--device", "tpu"}), says("tpu"));
+  CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--device", "tpu"}),
+             says("--device: there is no device tpu"));
   CHECK_THAT(refused({"train", "--photographs", folder.path().string(), "--rate", "1.5"}), says("--rate"));
   CHECK_THAT(
       refused({"train", "--photographs", folder.path().string(), "--batch", "10000", "--patch", "512"}),
       says("--batch 10000 with --patch 512") && says("MB are free") && says("lower --batch or --patch"));
   CHECK_THAT(
       refused({"train", "--photographs", folder.path().string(), "--widths", "8", "--blocks", "1", "1"}),
-      says("one width"));
+      says("--widths, --blocks: ") && says("one width"));
   CHECK_THAT(refused(with("damaged", {})), says("denoiser.ckpt") && says("not a readable checkpoint"));
   CHECK_THAT(refused(with("t", {"--space-to-depth", "2"})), says("another network"));
+  CHECK_THAT(refused(with("t", {"--seed", "7"})), says("--seed is 7") && says("was begun with 1"));
+  CHECK_THAT(refused(with("t", {"--space-to-depth", "3"})), says("--space-to-depth: must be 1, 2 or 4"));
+  CHECK_THAT(refused({"training"}), says("training is no subcommand; there are train, export, evaluate"));
+  CHECK_THAT(refused({}), says("a subcommand is needed; there are train, export, evaluate"));
   examples::write_png(folder / "training/more.png", waves(70, 70, 9));
   CHECK_THAT(refused(with("t", {})), says("other photographs") && says("--start-from"));
   CHECK_THAT(refused({"export", "--folder", (folder / "none").string()}), says("denoiser.ckpt"));

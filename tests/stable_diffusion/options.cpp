@@ -111,7 +111,8 @@ TEST_CASE("what a checkpoint cannot serve is refused before its networks are loa
               png_of({64, 96, PNG_COLOR_TYPE_GRAY_ALPHA, 8, std::vector<std::uint16_t>(2 * 64 * 96, 0)}));
   const std::string stripes_png = folder / "stripes.png", clear = folder / "clear.png",
                     dot = folder / "dot.png", empty = folder / "empty.png",
-                    noise = oracle / "inpaint.safetensors";
+                    noise = oracle / "inpaint.safetensors",
+                    weights = oracle / "checkpoint/vae/diffusion_pytorch_model.safetensors";
   pushforward::libtorch::write_tensors(folder / "nan.safetensors",
                                        {{"start", at::full({1, 4, 8, 12}, std::nan(""))}});
   for (const char* name : {"long", "ids"})
@@ -165,10 +166,12 @@ TEST_CASE("what a checkpoint cannot serve is refused before its networks are loa
            {"inpaint", {picture, "--mask", empty}, empty + ": is empty"},
            {"inpaint", {empty, "--known", "left"}, empty + ": is empty"},
            {"inpaint", joined(left, {"--latents", noise}),
-            noise + ": `start` is [2, 4, 8, 12], but this run's"},
+            "--latents: `start` in " + noise + " is [2, 4, 8, 12], but this run's"},
+           {"inpaint", joined(left, {"--latents", weights}),
+            "--latents: " + weights + " has no tensor `start`: take the file that another run wrote"},
            {"jacobian",
             {picture, "--pixel", "3", "4", "--latents", noise},
-            noise + ": `start` is [2, 4, 8, 12], but this run's latents are [1, 4, 8, 12]"},
+            "--latents: `start` in " + noise + " is [2, 4, 8, 12], but this run's latents are [1, 4, 8, 12]"},
            {"inpaint", joined(left, {"--latents", folder / "nan.safetensors"}),
             "--latents: `start` in " + (folder / "nan.safetensors").string() + " must hold finite numbers"},
            {"inpaint", joined(left, {"--vae", oracle / "wide"}),

@@ -191,6 +191,7 @@ TEST_CASE("what the study cannot use is one line and exit status 2") {
   refused(network + (folder / "none.png").string(), "no such file");
   refused(network + "--size 100 " + (folder / "p.png").string(), "multiple of 64");
   refused(network + "--tasks half,x3 " + (folder / "p.png").string(), "x3");
+  refused(network + "--tasks half,half " + (folder / "p.png").string(), "--tasks names half more than once");
   refused("--autoencoder " + (folder / "nowhere").string() + " " + (folder / "p.png").string(), "nowhere");
   refused((folder / "p.png").string(), "--autoencoder");
   CHECK_FALSE(fs::exists(folder / "o"));

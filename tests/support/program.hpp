@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -58,6 +59,14 @@ inline finished run_program(const scratch_folder& folder, const std::string& pat
   const auto output = folder / "output.txt";
   const int status = status_of(start_program(path, std::move(arguments), output));
   return {status, read_bytes(output)};
+}
+
+/// Whether a program has set out to hear a signal.
+inline bool catches(pid_t id, int number) {
+  std::ifstream status("/proc/" + std::to_string(id) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("SigCgt:", 0) == 0) return (std::stoull(line.substr(7), nullptr, 16) >> (number - 1)) & 1;
+  return false;
 }
 
 /// Runs a program that gets Ctrl-C once it has said `shown`.

@@ -161,11 +161,11 @@ std::vector<fs::path> weights_in(const fs::path& folder, const std::string& stem
   std::string chosen = variant;
   if (!variants.count(chosen)) {
     if (!variant.empty() || variants.size() > 1) {
-      std::string list;
-      for (const auto& v : variants) list += (list.empty() ? "" : ", ") + (v.empty() ? "none" : v);
-      throw bad_file(folder.string() + ": has no weights of " +
-                     (variant.empty() ? "no variant" : "variant " + variant) + "; there are: " + list +
-                     " (option variant)");
+      std::vector<std::string> there;
+      for (const auto& v : variants) there.push_back(v.empty() ? "without a variant" : v);
+      throw bad_file(folder.string() + ": has no weights " +
+                     (variant.empty() ? "without a variant" : "of variant " + variant) +
+                     "; there are some: " + listed(there) + " (option variant)");
     }
     chosen = *variants.begin();
   }
@@ -261,7 +261,8 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   if (!missing.empty()) {
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
-    throw bad_file(folder.string() + ": parts of the checkpoint are missing: " + listed(missing));
+    throw bad_file(folder.string() + ": parts of the checkpoint are missing: " + listed(missing) +
+                   "; copy the whole folder");
   }
   const json_config unet(*c.unet.config), text(*c.text_encoder.config);
   c.unet.class_name = unet.text("_class_name", "UNet2DConditionModel");

@@ -16,6 +16,7 @@
 #include <queue>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace pushforward::libtorch::models {
@@ -198,7 +199,13 @@ std::int32_t id_of(const json& value, const std::string& file, const std::string
 
 vocabulary vocabulary_of(const json& object, const std::string& file) {
   vocabulary ids;
-  for (const auto& [token, id] : object.items()) ids.emplace(token, id_of(id, file, token));
+  std::unordered_map<std::int32_t, std::string> tokens;
+  for (const auto& [token, id] : object.items()) {
+    const auto number = ids.emplace(token, id_of(id, file, token)).first->second;
+    if (const auto [other, fresh] = tokens.emplace(number, token); !fresh)
+      damaged(file, "tokens \"" + other->second + "\" and \"" + token + "\" have the same id, " +
+                        std::to_string(number));
+  }
   return ids;
 }
 
@@ -450,6 +457,23 @@ struct clip_tokenizer::tables {
     pad = id_of_token(entries.named.at("pad_token").content);
   }
 
+  /// What the vocabulary has, bytes, merges and special or added tokens make: else merges are missing.
+  void require_made(const token_entries& entries, const vocabulary& ids, const std::string& file) const {
+    std::unordered_set<std::int32_t> made(inner.begin(), inner.end());
+    made.insert(last.begin(), last.end());
+    for (const auto& [pair, merged] : merges) made.insert(merged.id);
+    const auto add = [&](const token_entry& entry) {
+      if (const auto found = ids.find(entry.content); found != ids.end()) made.insert(found->second);
+    };
+    for (const auto& [name, entry] : entries.named) add(entry);
+    for (const auto& [id, entry] : entries.numbered) add(entry);
+    for (const auto& entry : entries.extra) add(entry);
+    for (const auto& [token, id] : ids)
+      if (!made.contains(id))
+        damaged(file,
+                "no merge makes token \"" + token + "\" of the vocabulary (id " + std::to_string(id) + ")");
+  }
+
   void set_length(const json& config, const std::string& file) {
     if (!config.contains("model_max_length") || config["model_max_length"].is_null()) return;
     const json& value = config["model_max_length"];
@@ -529,7 +553,9 @@ clip_tokenizer::clip_tokenizer(const std::filesystem::path& folder) {
     fresh->set_bytes(ids, vocabulary_path.string());
     fresh->set_merges(merges_of_lines(read(merges_path), merges_path.string()), ids, merges_path.string());
   }
-  fresh->set_added(read_entries(folder, config, single), ids, folder.string());
+  const auto entries = read_entries(folder, config, single);
+  fresh->set_added(entries, ids, folder.string());
+  fresh->require_made(entries, ids, (single.empty() ? merges_path : single_path).string());
   fresh->set_length(config, config_path.string());
   tables_ = std::move(fresh);
 }

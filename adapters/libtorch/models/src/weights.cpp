@@ -115,7 +115,9 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
     const at::Tensor made = shared_->source(place.key, shape);
     if (!made.defined() || made.sizes() != shape || !at::isFloatingType(made.scalar_type()))
       throw bad_file("the source of " + place.key + " made no floating tensor of shape " + text_of(shape));
-    const at::Tensor taken = empty().copy_(made);
+    const at::Tensor taken = empty();
+    if (taken.is_meta()) return taken;
+    taken.copy_(made);
     if (!all_finite(taken)) throw bad_file("the source of " + place.key + " made values that are not finite");
     return taken;
   }
