@@ -598,10 +598,7 @@ int main(int argc, char** argv) {
       const auto first = std::max<std::int64_t>(0, set.images.size(0) - mnist::held_out);
       set = {set.images.slice(0, first), set.labels.slice(0, first)};
       mnist::file_set files;
-      for (const auto& task : which) {
-        examples::stop_if_interrupted();
-        show_weights(task, weights, set, pictures, files);
-      }
+      for (const auto& task : which) show_weights(task, weights, set, pictures, files);
       files.write();
       return 0;
     }
