@@ -3,6 +3,7 @@
 #include <support/catch.hpp>
 #include <support/scratch_folder.hpp>
 
+#include <model.hpp>
 #include <pictures.hpp>
 
 #include <pushforward/libtorch/safetensors.hpp>
@@ -113,6 +114,14 @@ TEST_CASE("the study writes strips, a trace and a table, and one pullback runs w
     CHECK((c >= -1.0 && c <= 1.0));
   }
   CHECK_THAT(read_bytes(folder / "o/table.md"), contains_text("| p | superres_x8 |"));
+  // of the left half: what encoding and decoding leave
+  const auto d = stable_diffusion::read_autoencoder(folder.path(), {}).maps;
+  const at::Tensor truth =
+      stable_diffusion::fitted(stable_diffusion::image_of(stable_diffusion::read_picture(folder / "p.png")),
+                               stable_diffusion::fitting::crop, stable_diffusion::picture_size{64, 64});
+  const at::Tensor left = (d.decode(d.encode(truth)) - truth).narrow(3, 0, 32);
+  CHECK(trace["runs"][2]["residual_of_the_autoencoder"].get<double>() ==
+        Approx(left.square().mean().sqrt().item<double>()).epsilon(1e-4));
 }
 
 TEST_CASE("photographs of one name are told apart, and none is overwritten") {
