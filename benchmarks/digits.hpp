@@ -3,36 +3,12 @@
 /// The digits of the MNIST example as a domain of `policies::bench`: in pixels, on either path, or in
 /// latents.
 
+#include "distances.hpp"
 #include "policies.hpp"
 
 #include <model.hpp>
 
-#include <filesystem>
-
 namespace policies {
-
-/// Distances between two sets of vectors [N, D] and [M, D].
-///
-/// Frechet: |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2) of means and covariances.
-inline double frechet_distance(const Tensor& a, const Tensor& b) {
-  const auto moments = [](const Tensor& x) {
-    const Tensor v = x.to(at::kDouble), m = v.mean(0), d = v - m;
-    return std::pair{m, d.t().mm(d) / static_cast<double>(v.size(0) - 1)};
-  };
-  const auto [ma, ca] = moments(a);
-  const auto [mb, cb] = moments(b);
-  const Tensor roots = at::sqrt(at::real(at::linalg_eigvals(ca.mm(cb))).clamp_min(0.0));
-  return ((ma - mb).square().sum() + ca.trace() + cb.trace() - 2.0 * roots.sum()).item<double>();
-}
-/// Energy: 2 E|a - b| - E|a - a'| - E|b - b'|, each over all pairs, of different vectors in the last two
-/// (Szekely and Rizzo 2013).
-inline double energy_distance(const Tensor& a, const Tensor& b) {
-  const auto between = [](const Tensor& u, const Tensor& v) {
-    return at::cdist(u.to(at::kDouble), v.to(at::kDouble)).sum().item<double>();
-  };
-  const auto n = static_cast<double>(a.size(0)), m = static_cast<double>(b.size(0));
-  return 2.0 * between(a, b) / (n * m) - between(a, a) / (n * (n - 1.0)) - between(b, b) / (m * (m - 1.0));
-}
 
 /// Digits [N, 1, 32, 32] in [-1, 1] with their labels.
 struct digits {
@@ -40,6 +16,8 @@ struct digits {
   const mnist::judge& judge;
   mnist::either_path path = model.path();
   double rate = 1.0;
+  inline static const std::vector<std::string> task_names{"upper", "left", "box",        "random10",
+                                                          "x2",    "x4",   "blur_noise", "x4_noise"};
 
   /// `renoise` is DDIM's eta, or the share of the noise that a step of the flow draws anew.
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
@@ -89,7 +67,7 @@ struct digits {
     measured("x4_noise", pf::averaging(y, 4), 0.05);
   }
 
-  json scores(const Tensor& x, const samples& truth) const {
+  json scores(const Tensor& x, const samples& truth, const std::string&) const {
     const Tensor image = (model.latent() ? model.decoder().decode(x) : x).clamp(-1.0, 1.0);
     const auto read = judge.read(image);
     std::vector<int> kept;

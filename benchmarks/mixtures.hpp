@@ -3,7 +3,8 @@
 /// A Gaussian mixture, whose denoiser and whose posterior are known in closed form, as a domain of
 /// `policies::bench`.
 
-#include "digits.hpp"
+#include "distances.hpp"
+#include "policies.hpp"
 
 #include <support/gaussian_mixture.hpp>
 
@@ -16,8 +17,9 @@ class mixture {
 public:
   static constexpr std::int64_t side = 4, dimensions = side * side;
 
-  explicit mixture(std::uint64_t seed = 1, std::size_t components = 6)
-      : prior_{testing_support::gaussian_mixture::random(dimensions, components, seed)} {
+  /// \param repeated of each measurement, so many samples of its posterior are drawn
+  explicit mixture(std::int64_t repeated)
+      : repeated_{repeated}, prior_{testing_support::gaussian_mixture::random(dimensions, 6, 1)} {
     for (const auto& g : prior_.components()) {
       const auto [values, vectors] = at::linalg_eigh(tensor_of(g.covariance));
       parts_.push_back({g.weight, tensor_of(g.mean), values, vectors});
@@ -26,6 +28,7 @@ public:
 
   pf::variance_exploding path{20.0, 0.01};
   double rate = 4.0;
+  inline static const std::vector<std::string> task_names{"half", "x2", "x2_noise"};
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
     return pf::karras_euler(path, {.steps = steps, .renoise = renoise});
   }
@@ -45,53 +48,38 @@ public:
     return (shares * at::stack(means, 1)).sum(1).view_as(x);
   }
 
-  /// `truths` draws from the prior, each `repeated` times: of each, as many samples of its posterior are
-  /// wanted.
-  samples draw(std::int64_t truths, std::int64_t repeated, std::uint64_t seed) const {
+  /// `truths` draws from the prior, each `repeated` times in turn.
+  samples draw(std::int64_t truths, std::uint64_t seed) const {
     at::manual_seed(seed);
-    return {drawn_from(prior_, truths).repeat_interleave(repeated, 0),
-            std::vector<int>(1, static_cast<int>(repeated))};
+    return {drawn_from(prior_, truths).repeat_interleave(repeated_, 0)};
   }
 
   template <class Wanted, class F>
   void each_task(const samples& s, std::uint64_t, const Wanted& wanted, F f) const {
-    const Tensor& y = s.images;
-    Tensor half = at::ones_like(y);
-    half.narrow(2, side / 2, side / 2).zero_();
-    const auto mean = pf::averaging(y, 2);
-    testing_support::matrix elements(dimensions / 2, dimensions), means(dimensions / 4, dimensions);
-    for (std::size_t i = 0; i < dimensions / 2; ++i) elements(i, i) = 1.0;
-    for (std::size_t i = 0; i < dimensions; ++i) means(i / 8 * 2 + i % 4 / 2, i) = 0.25;
+    const Tensor& x = s.images;
     if (wanted("half")) {
-      wanted_ = {elements, 0.0, y};
-      f("half", pf::masked<Tensor>(y, half), 0.0);
+      Tensor known = at::ones_like(x);
+      known.narrow(2, side / 2, side / 2).zero_();
+      f("half", pf::masked<Tensor>(x, known), 0.0);
     }
-    if (wanted("x2")) {
-      wanted_ = {means, 0.0, y};
-      f("x2", pf::linear(mean, mean.apply(y)), 0.0);
-    }
-    if (wanted("x2_noise")) {
-      at::manual_seed(17);
-      const auto repeated = s.labels.at(0);
-      const Tensor noise = 0.2 * at::randn({y.size(0) / repeated, 1, side / 2, side / 2}, at::kDouble)
-                                     .repeat_interleave(repeated, 0);
-      wanted_ = {means, 0.2, mean.apply(y) + noise};
-      f("x2_noise", pf::linear(mean, wanted_.measured, 0.2), 0.2);
+    for (const char* task : {"x2", "x2_noise"}) {
+      if (!wanted(task)) continue;
+      const auto m = measured(s, task);
+      f(task, pf::linear(pf::averaging(x, 2), m.y, m.noise), m.noise);
     }
   }
 
-  /// Energy distance of each truth's samples to as many exact ones of its posterior.
-  json scores(const Tensor& x, const samples& s) const {
-    const std::int64_t repeated = s.labels.at(0), size = wanted_.noise > 0.0 ? 4 : 0;
+  /// Energy distance of each truth's samples to four times as many exact ones of its posterior.
+  json scores(const Tensor& x, const samples& s, const std::string& task) const {
+    const auto m = measured(s, task);
     std::vector<double> energy;
     at::manual_seed(5);
-    for (std::int64_t i = 0; i < x.size(0); i += repeated) {
-      const Tensor y = wanted_.measured[i].flatten();
-      testing_support::vector known(y.const_data_ptr<double>(), y.const_data_ptr<double>() + y.numel());
-      if (size == 0) known = wanted_.A * known;
-      const auto posterior = prior_.given_linear(wanted_.A, known, wanted_.noise);
-      energy.push_back(energy_distance(x.narrow(0, i, repeated).flatten(1),
-                                       drawn_from(posterior, 4 * repeated).flatten(1)));
+    for (std::int64_t i = 0; i < x.size(0); i += repeated_) {
+      const Tensor y = m.y[i].flatten();
+      const auto posterior = prior_.given_linear(
+          m.A, {y.const_data_ptr<double>(), y.const_data_ptr<double>() + y.numel()}, m.noise);
+      energy.push_back(energy_distance(x.narrow(0, i, repeated_).flatten(1),
+                                       drawn_from(posterior, 4 * repeated_).flatten(1)));
     }
     return {{"energy", energy}};
   }
@@ -102,11 +90,29 @@ private:
     double weight;
     Tensor mean, values, vectors;
   };
+  /// y = A x + noise eps.
   struct measurement {
-    testing_support::matrix A{1, 1};
-    double noise = 0.0;
-    Tensor measured;
+    testing_support::matrix A;
+    Tensor y; ///< [N, 1, h, w], h w rows of A
+    double noise;
   };
+
+  /// What a task knows of the samples; noise is the same for all samples of a truth.
+  measurement measured(const samples& s, const std::string& task) const {
+    const Tensor& x = s.images;
+    if (task == "half") {
+      testing_support::matrix upper(dimensions / 2, dimensions);
+      for (std::size_t i = 0; i < dimensions / 2; ++i) upper(i, i) = 1.0;
+      return {upper, x.narrow(2, 0, side / 2).contiguous(), 0.0};
+    }
+    testing_support::matrix means(dimensions / 4, dimensions);
+    for (std::size_t i = 0; i < dimensions; ++i) means(i / 8 * 2 + i % 4 / 2, i) = 0.25;
+    const Tensor y = pf::averaging(x, 2).apply(x);
+    if (task == "x2") return {means, y, 0.0};
+    at::manual_seed(17);
+    const Tensor noise = 0.2 * at::randn({x.size(0) / repeated_, 1, side / 2, side / 2}, at::kDouble);
+    return {means, y + noise.repeat_interleave(repeated_, 0), 0.2};
+  }
 
   static Tensor tensor_of(const testing_support::matrix& m) {
     return at::tensor(m.values).view({static_cast<std::int64_t>(m.rows), -1});
@@ -129,9 +135,9 @@ private:
     return all.view({count, 1, side, side});
   }
 
+  std::int64_t repeated_;
   testing_support::gaussian_mixture prior_;
   std::vector<part> parts_;
-  mutable measurement wanted_;
 };
 
 } // namespace policies

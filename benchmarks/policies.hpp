@@ -2,8 +2,8 @@
 /// \file
 /// Compares ways to steer a denoiser at equal cost: tasks, methods with their grids, and a line for each.
 ///
-///     policies::images domain;
-///     policies::bench bench(denoiser, domain, {.passes = {40, 100}});
+///     const policies::images domain;
+///     const policies::bench bench(denoiser, domain, {.passes = {40, 100}});
 ///     bench.run({tuned}, {tested}, [](const policies::json& line) { std::cout << line << '\n'; });
 ///
 /// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1]: settings are chosen on
@@ -14,6 +14,7 @@
 #include "baselines/dps.hpp"
 #include "baselines/mpgd.hpp"
 #include "baselines/pigdm.hpp"
+#include "line_file.hpp"
 
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/pushforward.hpp>
@@ -27,12 +28,10 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -43,14 +42,13 @@ namespace policies {
 
 namespace pf = pushforward;
 using at::Tensor;
-using json = nlohmann::ordered_json;
 
-/// PSNR in dB of each image, after clamping to [0, 1].
+/// PSNR in dB of each image, after clamping to [0, 1]; at most 100.
 inline std::vector<double> psnr(const Tensor& x, const Tensor& truth) {
   std::vector<double> all;
   const Tensor square = (x.clamp(0.0, 1.0) - truth).to(at::kDouble).square();
   for (std::int64_t i = 0; i < x.size(0); ++i)
-    all.push_back(-10.0 * std::log10(square[i].mean().item<double>()));
+    all.push_back(-10.0 * std::log10(std::max(square[i].mean().item<double>(), 1e-10)));
   return all;
 }
 
@@ -81,13 +79,39 @@ struct samples {
   std::vector<int> labels{}; ///< where the domain has them
 };
 
+/// What `options::methods` may name.
+inline const std::vector<std::string> method_names{"posterior step",
+                                                   "posterior step by vjp",
+                                                   "posterior step, replaced",
+                                                   "inexact Newton",
+                                                   "gradient descent",
+                                                   "DDNM",
+                                                   "DDNM+",
+                                                   "DiffPIR",
+                                                   "MPGD",
+                                                   "DPS",
+                                                   "PiGDM",
+                                                   "plain sampling"};
+/// Ablations of the posterior step.
+inline const std::vector<std::string> variant_names{"posterior step, m 4", "posterior step, m 2 undamped",
+                                                    "posterior step, noise of x0'"};
+
+/// The names in quotes, as some hold commas.
+inline std::string listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "\"" : ", \"") + name + '"';
+  return list;
+}
+
 struct options {
+  /// Budgets; a backward pass counts two.
   std::vector<std::size_t> passes{20, 40, 60, 100, 220};
   /// Settings are chosen there; a budget takes those of the nearest.
   std::vector<std::size_t> tuned_at{40, 100};
   /// Settings that are so far behind their method's best at one of them are left out at the next.
   double promising = 1.0;
-  std::set<std::string> tasks, methods; ///< empty: all
+  std::vector<std::string> tasks{}, methods{}; ///< empty: all; of methods, all but the variants
+  bool variants = false;                       ///< the variants, too
   std::uint64_t seed = 3;
 };
 
@@ -96,6 +120,8 @@ struct options {
 struct images {
   pf::variance_exploding path{10.0, 0.01};
   double rate = 1.0; ///< the highest of the infinity norm that is tried
+  inline static const std::vector<std::string> task_names{"block", "lines",    "random10",
+                                                          "x4",    "x4_noise", "blur_noise"};
 
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
     return pf::karras_euler(path, {.steps = steps, .renoise = renoise});
@@ -129,7 +155,7 @@ struct images {
     if (wanted("blur_noise")) f("blur_noise", pf::linear(blur, blur.apply(y) + 0.05 * noise, 0.05), 0.05);
   }
 
-  json scores(const Tensor& x, const samples& truth) const {
+  json scores(const Tensor& x, const samples& truth, const std::string&) const {
     return {{"psnr", psnr(x, truth.images)}, {"ssim", ssim(x, truth.images)}};
   }
   /// By which a setting is chosen, in dB.
@@ -140,17 +166,28 @@ struct images {
 /// left out
 template <class Denoiser, class Domain> class bench {
 public:
-  /// Refers to both.
+  /// Refers to both. \throws pushforward::bad_option for a task or a method that there is not, or no budget
   bench(const Denoiser& d, const Domain& domain, options o)
-      : denoiser_{d}, domain_{domain}, options_{std::move(o)} {}
+      : denoiser_{d}, domain_{domain}, options_{std::move(o)} {
+    auto all_methods = method_names;
+    all_methods.insert(all_methods.end(), variant_names.begin(), variant_names.end());
+    require_known("task", options_.tasks, Domain::task_names);
+    require_known("method", options_.methods, all_methods);
+    if (options_.passes.empty() || options_.tuned_at.empty())
+      throw pf::bad_option("no budget: passes and tuned_at need one each");
+    auto& methods = options_.methods;
+    if (options_.tasks.empty()) options_.tasks = Domain::task_names;
+    if (methods.empty()) methods = method_names;
+    if (options_.variants) methods.insert(methods.end(), variant_names.begin(), variant_names.end());
+  }
 
   const Domain& domain() const { return domain_; }
+  std::uint64_t seed() const { return options_.seed; }
 
   /// Every task on these images: calls f(name, constraint, noise level).
   template <class F> void each_task(const samples& s, F f) const {
     domain_.each_task(
-        s, options_.seed,
-        [&](const char* name) { return options_.tasks.empty() || options_.tasks.count(name) > 0; }, f);
+        s, options_.seed, [&](const char* name) { return contains(options_.tasks, name); }, f);
   }
 
   /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
@@ -158,9 +195,7 @@ public:
   template <class Constraint, class F>
   void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, F f) const {
     const auto& path = domain_.path;
-    const auto wanted = [&](const char* name) {
-      return options_.methods.empty() || options_.methods.count(name) > 0;
-    };
+    const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
     const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };
     const auto with_sampler = [&](const auto& sampler, const auto& rule) {
       return pf::sample(pf::noise_at(path, y, sampler.time(0), options_.seed), pf::model(denoiser_, path),
@@ -182,14 +217,13 @@ public:
         for (const std::size_t m : {1U, 2U})
           f("posterior step", "m " + std::to_string(m) + redrawn,
             [&] { return go(1 + m, renoise, pf::posterior_step{.krylov = m}); });
-      // ablations, where they are named
-      if (options_.methods.count("posterior step, m 4"))
+      if (wanted("posterior step, m 4"))
         f("posterior step, m 4", redrawn.substr(2),
           [&] { return go(5, renoise, pf::posterior_step{.krylov = 4}); });
-      if (options_.methods.count("posterior step, m 2 undamped"))
+      if (wanted("posterior step, m 2 undamped"))
         f("posterior step, m 2 undamped", redrawn.substr(2),
           [&] { return go(3, renoise, pf::posterior_step{.krylov = 2, .damping = 0.0}); });
-      if (options_.methods.count("posterior step, noise of x0'"))
+      if (wanted("posterior step, noise of x0'"))
         f("posterior step, noise of x0'", redrawn.substr(2),
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
       for (const double share : {1.0, 0.5, 0.2})
@@ -293,9 +327,11 @@ public:
                                   {"budget", budget},
                                   {"setting", setting}};
                         try {
-                          line.update(measured(c, s, go));
+                          line.update(measured(task, c, s, go));
                         } catch (const pf::bad_option&) {
                           return; // the method does not serve the task: replacement wants orthogonal rows
+                        } catch (const pf::not_finite&) {
+                          return; // it diverges
                         }
                         merits[what] = domain_.merit(line);
                         tell(line);
@@ -326,9 +362,34 @@ public:
     }
   }
 
+  /// What a line lacks of what `run` tells; empty where it has all that `run` reads.
+  std::string fault_of(const json& line) const {
+    for (const char* name : {"role", "task", "method", "setting"})
+      if (!line.contains(name) || !line[name].is_string())
+        return std::string("its ") + name + " is not a string";
+    if (!line.contains("budget") || !line["budget"].is_number_unsigned())
+      return "its budget is not a whole number";
+    try {
+      domain_.merit(line);
+    } catch (const json::exception&) {
+      return "its scores are not lists of numbers";
+    }
+    return {};
+  }
+
 private:
+  static bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  }
+  static void require_known(const std::string& what, const std::vector<std::string>& asked,
+                            const std::vector<std::string>& there) {
+    for (const auto& name : asked)
+      if (!contains(there, name))
+        throw pf::bad_option("unknown " + what + " \"" + name + "\"; take " + listed(there));
+  }
+
   template <class Constraint, class Go>
-  json measured(const Constraint& c, const samples& s, const Go& go) const {
+  json measured(const std::string& task, const Constraint& c, const samples& s, const Go& go) const {
     const auto start = std::chrono::steady_clock::now();
     const auto r = go();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -339,7 +400,7 @@ private:
     for (std::int64_t i = 0; i < residual.size(0); ++i)
       rmse.push_back(residual[i].to(at::kDouble).square().mean().sqrt().template item<double>());
     json line{{"passes", passes / static_cast<double>(r.x.size(0))}, {"seconds", seconds}, {"rmse", rmse}};
-    line.update(domain_.scores(r.x, s));
+    line.update(domain_.scores(r.x, s, task));
     return line;
   }
 
@@ -348,19 +409,20 @@ private:
   options options_;
 };
 
-/// Runs a bench, and appends its lines to a file, from which a run goes on that was stopped.
+/// Runs a bench, and appends its lines to a file, from which a run goes on that was stopped. Each says what
+/// it is of: `of`, an object that names the denoiser, the images and what else changes the numbers, and the
+/// seed and how many images there are. `after_each` is called after each line, and may throw to stop.
+/// \throws pushforward::bad_file as `line_file`
 template <class Bench>
-void run_into(const std::filesystem::path& file, const Bench& b, const samples& tuned, const samples& tested,
-              const std::function<void()>& after_each) {
-  std::vector<json> known;
-  std::ifstream before(file);
-  for (std::string line; std::getline(before, line);)
-    if (json::accept(line)) known.push_back(json::parse(line));
-  std::ofstream lines(file, std::ios::app);
+void run_into(
+    const std::filesystem::path& file, json of, const Bench& b, const samples& tuned, const samples& tested,
+    const std::function<void()>& after_each = [] {}) {
+  of.update({{"seed", b.seed()}, {"tuned", tuned.images.size(0)}, {"tested", tested.images.size(0)}});
+  line_file lines(file, of, [&](const json& line) { return b.fault_of(line); });
   b.run(
       tuned, tested,
       [&](const json& line) {
-        lines << line.dump() << std::endl;
+        lines.add(line);
         std::cout << line["role"].template get<std::string>() << ' '
                   << line["task"].template get<std::string>() << ", " << line["budget"] << ": "
                   << line["method"].template get<std::string>() << " ("
@@ -368,7 +430,7 @@ void run_into(const std::filesystem::path& file, const Bench& b, const samples& 
                   << line["passes"] << " passes, " << line["seconds"] << " s" << std::endl;
         after_each();
       },
-      known);
+      lines.known());
 }
 
 } // namespace policies

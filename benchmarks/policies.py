@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """policies.py FILE... [--figures FOLDER]: the tables of the policies' benchmarks from their lines, as Markdown, and a
 figure for each task as SVG (with matplotlib). A method is better or worse than the posterior step where a paired
-bootstrap of 95 % over the same images says so, else not told apart (=)."""
+bootstrap of 95 % over the same images says so, else not told apart (=). All lines must be of the same denoiser, images and
+options, as each says itself."""
 import argparse
 import collections
 import json
 import pathlib
 import random
+import sys
 
 OWN = "posterior step"
 # what quality is: name, factor, digits, whether more is better
@@ -30,14 +32,53 @@ def told_apart(a, b, more_is_better):
     return ("+" if low > 0 else "-" if high < 0 else "="), low, high
 
 
+def refuse(why):
+    print("policies.py: " + why, file=sys.stderr)
+    sys.exit(2)
+
+
+def same_run(of, first, where):
+    for name in {**first, **of}:
+        if of.get(name) != first.get(name):
+            refuse(f"{where} is of another run: its {name} is {of.get(name, 'absent')}, that of the first "
+                   f"{first.get(name, 'absent')}; make their tables one by one")
+
+
+def same_fields(row, first, where):
+    """Of a line on tested images: the qualities that the first has, for as many images."""
+    for name in ("task", "budget", "method", "setting"):
+        if name not in row:
+            refuse(f"{where} has no {name}")
+    present = [q for q in QUALITIES if q in first]
+    if not {"kept", "psnr", "energy"} & set(present):
+        refuse(f"{where} has none of kept, psnr and energy")
+    for name in present:
+        if name not in row:
+            refuse(f"{where} has no {name}")
+        if not all(isinstance(v, (int, float)) for v in values(row, name)):
+            refuse(f"{where} has a {name} that is no number")
+        if len(values(row, name)) != len(values(first, name)):
+            refuse(f"{where} has {len(values(row, name))} of {name}, the first line {len(values(first, name))}")
+
+
 def read(files):
     """(task, budget, method) -> line, of those on tested images; the tasks in their order"""
-    rows, tasks = {}, []
+    rows, tasks, of, first = {}, [], None, None
     for name in files:
         with open(name, encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
+            for number, line in enumerate(lines, 1):
+                where = f"{name}, line {number}:"
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:
+                    refuse(f"{where} is no line of JSON; one that was cut short goes when the program is run again")
+                if not isinstance(row, dict) or not isinstance(row.get("of"), dict) or "role" not in row:
+                    refuse(f"{where} does not say what it is of, and its role")
+                of = of or row["of"]
+                same_run(row["of"], of, where)
                 if row["role"] == "tested":
+                    first = first or row
+                    same_fields(row, first, where)
                     rows[row["task"], row["budget"], row["method"]] = row
                     if row["task"] not in tasks:
                         tasks.append(row["task"])
@@ -148,9 +189,12 @@ def main():
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--figures", type=pathlib.Path, metavar="FOLDER")
     options = parser.parse_args()
-    rows, tasks = read(options.files)
+    try:
+        rows, tasks = read(options.files)
+    except OSError as fault:
+        refuse(f"{fault.filename}: {fault.strerror}")
     if not rows:
-        parser.error("there is no line of tested images in " + ", ".join(options.files))
+        refuse("there is no line of tested images in " + ", ".join(options.files))
     quality = tables(rows, tasks)
     if options.figures:
         figures(rows, tasks, quality, options.figures)
