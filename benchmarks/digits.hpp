@@ -10,6 +10,14 @@
 
 namespace policies {
 
+/// A constraint on pixels, for latents: pulled back by the decoder's vjp, or met in pixels.
+template <class Constraint, class Decoder>
+struct in_latents : pf::decoded<Constraint, Decoder, pf::decoder_vjp> {
+  in_latents(const Constraint& c, const Decoder& d)
+      : pf::decoded<Constraint, Decoder, pf::decoder_vjp>(c, d, {}), by_pixels{c, d} {}
+  baselines::by_pixels<Constraint, Decoder> by_pixels;
+};
+
 /// Digits [N, 1, 32, 32] in [-1, 1] with their labels.
 struct digits {
   const mnist::digit_model& model;
@@ -19,9 +27,11 @@ struct digits {
   inline static const std::vector<std::string> task_names{"upper", "left", "box",        "random10",
                                                           "x2",    "x4",   "blur_noise", "x4_noise"};
 
+  bool is_flow() const { return model.kind() == mnist::model_kind::flow; }
+
   /// `renoise` is DDIM's eta, or the share of the noise that a step of the flow draws anew.
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
-    if (model.kind() == mnist::model_kind::flow) return path.sampler({.steps = steps, .renoise = renoise});
+    if (is_flow()) return path.sampler({.steps = steps, .renoise = renoise});
     return path.sampler({.steps = steps, .eta = renoise});
   }
   std::vector<double> times(std::size_t steps) const { return pf::time_grid(path, {steps}); }
@@ -42,7 +52,7 @@ struct digits {
     const auto ask = [&](const char* name, const auto& make, double level) {
       if (!wanted(name)) return;
       if (model.latent())
-        f(name, pf::decoded(make(), model.decoder(), pf::decoder_vjp{}), level);
+        f(name, in_latents(make(), model.decoder()), level);
       else
         f(name, make(), level);
     };

@@ -9,9 +9,14 @@
 /// for any denoiser on the variance exploding path and images [N, C, H, W] in [0, 1]: settings are chosen on
 /// `tuned`. Other paths and tasks are other domains, as `digits.hpp` has them.
 
+#include "baselines/blended_diffusion.hpp"
 #include "baselines/ddnm_plus.hpp"
 #include "baselines/diffpir.hpp"
+#include "baselines/ding.hpp"
 #include "baselines/dps.hpp"
+#include "baselines/flowchef.hpp"
+#include "baselines/lanpaint.hpp"
+#include "baselines/latino.hpp"
 #include "baselines/mpgd.hpp"
 #include "baselines/pigdm.hpp"
 #include "line_file.hpp"
@@ -32,6 +37,7 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -91,6 +97,12 @@ inline const std::vector<std::string> method_names{"posterior step",
                                                    "MPGD",
                                                    "DPS",
                                                    "PiGDM",
+                                                   "blended diffusion",
+                                                   "RePaint",
+                                                   "LanPaint",
+                                                   "DING",
+                                                   "FlowChef",
+                                                   "LATINO",
                                                    "plain sampling"};
 /// Ablations of the posterior step.
 inline const std::vector<std::string> variant_names{"posterior step, m 4", "posterior step, m 2 undamped",
@@ -198,16 +210,10 @@ public:
     const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
     const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };
     const auto with_sampler = [&](const auto& sampler, const auto& rule) {
-      return pf::sample(pf::noise_at(path, y, sampler.time(0), options_.seed), pf::model(denoiser_, path),
-                        sampler, c, rule);
+      return pf::sample(start(y, sampler.time(0)), pf::model(denoiser_, path), sampler, c, rule);
     };
     const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
       return with_sampler(domain_.sampler(steps_at(cost), renoise), rule);
-    };
-    const auto text = [](const char* name, double value) {
-      std::ostringstream s;
-      s << ", " << name << " " << value;
-      return s.str();
     };
     constexpr bool backward = pf::differentiable_denoiser<Denoiser, Tensor>;
     constexpr bool replaceable = pf::replaceable_constraint<Constraint, Tensor>;
@@ -293,6 +299,23 @@ public:
           f("PiGDM", "renoise" + text("", share).substr(2),
             [&] { return with_sampler(redrawn(3, share), baselines::pigdm{.noise_level = noise}); });
     }
+    if constexpr (std::same_as<Constraint, pf::masked<Tensor>>) each_inpainting(c, y, passes, f);
+    if constexpr (requires { domain_.is_flow(); })
+      if (domain_.is_flow() && wanted("FlowChef"))
+        for (const double scale : {5.0, 50.0, 500.0})
+          f("FlowChef", "scale" + text("", scale).substr(2), [&] {
+            const auto sampler = redrawn(1, 0.0);
+            return with_sampler(sampler, baselines::flowchef{.grid = {path, sampler}, .scale = scale});
+          });
+    if constexpr (requires { c.by_pixels; })
+      if (wanted("LATINO"))
+        for (const double lambda : {0.1, 1.0, 10.0})
+          for (const double share : {0.0, 0.5, 1.0})
+            f("LATINO", "lambda" + text("", lambda).substr(2) + text("renoise", share), [&] {
+              const auto sampler = redrawn(1, share);
+              return pf::sample(start(y, sampler.time(0)), pf::model(denoiser_, path), sampler, c.by_pixels,
+                                baselines::latino{.noise_level = noise, .lambda = lambda});
+            });
     if (wanted("plain sampling")) f("plain sampling", "", [&] { return go(1, 0.0, pf::update{pf::none{}}); });
   }
 
@@ -314,6 +337,11 @@ public:
       std::string setting;
     };
     std::map<std::tuple<std::string, std::size_t, std::string>, choice> best; // of task, budget and method
+    std::set<std::string> told;
+    const auto leave_out = [&](const std::string& task, const std::string& method, const pf::error& why) {
+      const std::string text = task + ", " + method + ": left out, as " + why.what();
+      if (told.insert(text).second) std::cerr << text << '\n';
+    };
     const auto look = [&](const std::string& role, const samples& s, std::size_t budget, const auto& wanted) {
       each_task(s, [&](const std::string& task, const auto& c, double noise) {
         each_method(c, domain_.like(s), noise, budget,
@@ -328,10 +356,10 @@ public:
                                   {"setting", setting}};
                         try {
                           line.update(measured(task, c, s, go));
-                        } catch (const pf::bad_option&) {
-                          return; // the method does not serve the task: replacement wants orthogonal rows
-                        } catch (const pf::not_finite&) {
-                          return; // it diverges
+                        } catch (const pf::bad_option& e) {
+                          return leave_out(task, method, e); // replacement wants orthogonal rows
+                        } catch (const pf::not_finite& e) {
+                          return leave_out(task, method, e); // it diverges
                         }
                         merits[what] = domain_.merit(line);
                         tell(line);
@@ -378,6 +406,70 @@ public:
   }
 
 private:
+  static std::string text(const char* name, double value) {
+    std::ostringstream s;
+    s << ", " << name << " " << value;
+    return s.str();
+  }
+
+  Tensor start(const Tensor& y, double time) const {
+    return pf::noise_at(domain_.path, y, time, options_.seed);
+  }
+
+  /// Those that are for masks alone, as `each_method`.
+  template <class F>
+  void each_inpainting(const pf::masked<Tensor>& c, const Tensor& y, std::size_t passes, F f) const {
+    const auto& path = domain_.path;
+    const pf::model model(denoiser_, path);
+    const Tensor zeros = at::zeros_like(y);
+    const Tensor target = c.replacement(zeros); // m y, where m is 0 or 1
+    const Tensor mask = (target - c.replacement(at::ones_like(y))).round();
+    const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
+    if (wanted("blended diffusion"))
+      for (const double share : {0.0, 0.5, 1.0})
+        f("blended diffusion", "renoise" + text("", share).substr(2), [&] {
+          const baselines::blended<Tensor> sampler(path, domain_.sampler(passes, share), target, mask);
+          return pf::sample(start(y, sampler.time(0)), model, sampler, c, pf::update{pf::none{}});
+        });
+    if (wanted("RePaint"))
+      for (const std::size_t times : {2U, 5U})
+        for (const std::size_t jump : {1U, 5U}) {
+          const std::size_t steps = passes / times;
+          if (steps <= jump) continue;
+          f("RePaint", "times " + std::to_string(times) + ", jump " + std::to_string(jump), [&] {
+            const baselines::repaint<Tensor> sampler(path, domain_.times(steps), target, mask,
+                                                     {.jump = jump, .times = times});
+            return pf::sample(start(y, sampler.time(0)), model, sampler, c, pf::update{pf::none{}});
+          });
+        }
+    if (wanted("LanPaint"))
+      for (const std::size_t inner : {2U, 5U, 10U}) {
+        const auto cost = [&](std::size_t steps) { // there are fewer moves late
+          const auto sampler = domain_.sampler(steps, 0.0);
+          std::size_t sum = 0;
+          for (std::size_t i = 0; i < steps; ++i) {
+            const auto [alpha, sigma] = path.at(sampler.time(i));
+            const double share = sigma * sigma / (alpha * alpha + sigma * sigma);
+            sum += 1 + static_cast<std::size_t>(std::llround(static_cast<double>(inner) * share));
+          }
+          return sum;
+        };
+        std::size_t steps = 1;
+        while (cost(steps + 1) <= passes) ++steps;
+        if (steps < 2) continue;
+        f("LanPaint", "K " + std::to_string(inner), [&] {
+          const auto sampler = domain_.sampler(steps, 0.0);
+          return baselines::lanpaint(start(y, sampler.time(0)), model, sampler, target, mask,
+                                     {.inner = inner});
+        });
+      }
+    if (wanted("DING") && path.at(domain_.times(passes).front()).a < 1.0) // its noise is s' (1 - a')
+      f("DING", "", [&] {
+        const auto times = domain_.times((passes - 1) / 2 + 2);
+        return baselines::ding(start(y, times.front()), model, times, target, mask);
+      });
+  }
+
   static bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   }

@@ -108,9 +108,10 @@ def tables(rows, tasks):
         name = QUALITIES[quality][0]
         for budget in sorted({key[1] for key in rows}):
             methods = sorted({key[2] for key in rows if key[1] == budget})
-            ranked = sorted(methods, key=lambda m: -mean([
-                (1 if QUALITIES[quality][3] else -1) * mean(values(rows[t, budget, m], quality))
-                for t in tasks if (t, budget, m) in rows]))
+            served = {m: [t for t in tasks if (t, budget, m) in rows] for m in methods}
+            sign = -1 if QUALITIES[quality][3] else 1
+            ranked = sorted(methods, key=lambda m: (  # those for some of the tasks last
+                -len(served[m]), sign * mean([mean(values(rows[t, budget, m], quality)) for t in served[m]])))
             print(f"\n### {name}, {budget} passes\n")
             print("| method | " + " | ".join(tasks) + " |")
             print("|---|" + "---:|" * len(tasks))
