@@ -23,8 +23,9 @@ int main(int argc, char** argv) {
                "a TorchScript file in its place: x0 = D(x, sigma), x [N, C, H, W] in [0, 1], sigma [N]");
   add_name(app, "--weights", weights, "of the denoiser [the repository's]")->excludes(own);
   app.add_flag("--grey", grey, "grey images, C = 1")->needs(own);
-  add_number(app, "--largest", largest, positive, "sigma where runs start");
-  add_number(app, "--smallest", smallest, positive, "sigma of the last step");
+  const numbers sigmas{.least = 1e-6, .most = 1e4};
+  add_number(app, "--largest", largest, sigmas, "sigma where runs start");
+  add_number(app, "--smallest", smallest, sigmas, "sigma of the last step");
   add_name(app, "--photographs", photographs, "folder with training/ and held_out/ (scripts/photographs.sh)")
       ->required();
   add_number(app, "--tuned", tuned, policies::image_counts,

@@ -397,6 +397,8 @@ public:
         return std::string("its ") + name + " is not a string";
     if (!line.contains("budget") || !line["budget"].is_number_unsigned())
       return "its budget is not a whole number";
+    for (const auto& [name, value] : line.items())
+      if (value.is_array() && value.empty()) return "its " + name + " is empty";
     try {
       domain_.merit(line);
     } catch (const json::exception&) {

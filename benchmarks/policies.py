@@ -6,6 +6,7 @@ options, as each says itself."""
 import argparse
 import collections
 import json
+import math
 import pathlib
 import random
 import sys
@@ -46,8 +47,8 @@ def same_run(of, first, where):
 
 def same_fields(row, first, where):
     """Of a line on tested images: the qualities that the first has, for as many images."""
-    for name in ("task", "budget", "method", "setting"):
-        if name not in row:
+    for name, kind in (("task", str), ("budget", int), ("method", str), ("setting", str)):
+        if not isinstance(row.get(name), kind):
             refuse(f"{where} has no {name}")
     present = [q for q in QUALITIES if q in first]
     if not {"kept", "psnr", "energy"} & set(present):
@@ -55,8 +56,8 @@ def same_fields(row, first, where):
     for name in present:
         if name not in row:
             refuse(f"{where} has no {name}")
-        if not all(isinstance(v, (int, float)) for v in values(row, name)):
-            refuse(f"{where} has a {name} that is no number")
+        if not values(row, name) or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values(row, name)):
+            refuse(f"{where} has {name} that is no finite number")
         if len(values(row, name)) != len(values(first, name)):
             refuse(f"{where} has {len(values(row, name))} of {name}, the first line {len(values(first, name))}")
 
@@ -65,12 +66,14 @@ def read(files):
     """(task, budget, method) -> line, of those on tested images; the tasks in their order"""
     rows, tasks, of, first = {}, [], None, None
     for name in files:
-        with open(name, encoding="utf-8") as lines:
+        with open(name, encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 where = f"{name}, line {number}:"
+                if line.isspace():
+                    continue
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError:
+                except (ValueError, RecursionError):
                     refuse(f"{where} is no line of JSON; one that was cut short goes when the program is run again")
                 if not isinstance(row, dict) or not isinstance(row.get("of"), dict) or "role" not in row:
                     refuse(f"{where} does not say what it is of, and its role")
@@ -79,6 +82,10 @@ def read(files):
                 if row["role"] == "tested":
                     first = first or row
                     same_fields(row, first, where)
+                    same = rows.get((row["task"], row["budget"], row["method"]), row)
+                    if same["setting"] != row["setting"]:
+                        refuse(f"{where} has {row['method']} at {row['budget']} passes with another setting than a line before "
+                               "it, as settings were chosen at other budgets (--tuned-at): use a file for each choice")
                     rows[row["task"], row["budget"], row["method"]] = row
                     if row["task"] not in tasks:
                         tasks.append(row["task"])
@@ -196,6 +203,11 @@ def main():
         refuse(f"{fault.filename}: {fault.strerror}")
     if not rows:
         refuse("there is no line of tested images in " + ", ".join(options.files))
+    if options.figures:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            refuse("--figures needs matplotlib (apt install python3-matplotlib)")
     quality = tables(rows, tasks)
     if options.figures:
         figures(rows, tasks, quality, options.figures)

@@ -14,7 +14,8 @@
 
 namespace policies {
 
-inline constexpr examples::whole_numbers budgets{2, 100'000};
+/// Two time steps of the rules that cost most.
+inline constexpr examples::whole_numbers budgets{10, 100'000};
 /// How many images, of which distances take two.
 inline constexpr examples::whole_numbers image_counts{2, 100'000};
 

@@ -137,7 +137,7 @@ def page(figures):
             "Digits of 32 x 32 whose left half is known; 20 DDIM steps of 5 inner iterations; libtorch. Passes are for "
             "one sample. The peak is the most that the whole run held on the heap beyond what was held before it "
             "(weights are not in it). The error is the root mean square over the known pixels, which lie in [-1, 1]. "
-            "Ratios are to inexact Newton; exact Newton takes 1032 passes an inner iteration, and is timed on less.",
+            "Ratios are to inexact Newton; exact Newton takes 1,026 passes in a step of one inner iteration, and is timed on less.",
             policies(found, "pixel", "inexact_newton"),
         ]
     if any(name.startswith("latent_policy/") for name in found):

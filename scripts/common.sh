@@ -1,7 +1,11 @@
 # Read by the other scripts: how they speak, and which tools they use.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${PUSHFORWARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pushforward}
+if [ -z "${PUSHFORWARD_CACHE:-}${XDG_CACHE_HOME:-}${HOME:-}" ]; then
+  printf 'stopped: HOME is not set; set it, or PUSHFORWARD_CACHE, to a folder for what is downloaded\n' >&2
+  exit 1
+fi
+cache=${PUSHFORWARD_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pushforward}
 case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 export PUSHFORWARD_CACHE=$cache
 

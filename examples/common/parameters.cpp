@@ -58,11 +58,26 @@ void read_weights(const std::filesystem::path& path, parameters& weights) {
   }
 }
 
+void diverged(std::int64_t step) {
+  throw pushforward::error(
+      "the training diverged: at step " + std::to_string(step) +
+      " the loss or the weights are not finite; lower --rate; the last checkpoint stands");
+}
+
+void require_finite(const std::vector<at::Tensor>& values, std::int64_t step) {
+  for (const auto& value : values)
+    if (!at::isfinite(value).all().item<bool>()) diverged(step);
+}
+
 std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
                               bool half) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, value] : weights.all())
+  for (const auto& [name, value] : weights.all()) {
     tensors.emplace_back(name, half ? value.detach().to(at::kHalf) : value.detach());
+    if (!at::isfinite(tensors.back().second).all().item<bool>())
+      throw pushforward::error("the weights are not exported: " + name + " holds values that are not finite" +
+                               (half ? " in float16" : ""));
+  }
   return pushforward::libtorch::serialize_tensors(tensors, metadata);
 }
 

@@ -34,7 +34,13 @@ private:
 /// \throws pushforward::bad_file
 void read_weights(const std::filesystem::path& path, parameters& weights);
 
+/// Ends a training whose loss or weights are not finite after `step` steps. \throws pushforward::error
+[[noreturn]] void diverged(std::int64_t step);
+/// As `diverged` where a value is not finite: before a checkpoint takes the place of the last one.
+void require_finite(const std::vector<at::Tensor>& values, std::int64_t step);
+
 /// The bytes of a file of parameters: in float16, or as they are.
+/// \throws pushforward::error for a value that is not finite in that type
 std::string serialize_weights(const parameters& weights, const std::map<std::string, std::string>& metadata,
                               bool half = true);
 

@@ -180,9 +180,7 @@ public:
     std::size_t i = 0;
     for (auto& [name, value] : networks_->of(options_.task).all()) average_[i++].lerp_(value, 1.0 - decay);
     const double value = loss.item<double>();
-    if (!std::isfinite(value))
-      throw pushforward::error("the loss is not finite at step " + std::to_string(step_) +
-                               ": lower --rate; the last checkpoint stands");
+    if (!std::isfinite(value)) examples::diverged(step_);
     return value;
   }
 
@@ -231,6 +229,7 @@ public:
   const at::Tensor& held_images() const { return held_images_; }
 
   void save() {
+    examples::require_finite(average_, step_);
     torch::serialize::OutputArchive archive, optimizer;
     std::size_t i = 0;
     for (auto& [name, value] : networks_->of(options_.task).all()) {

@@ -259,9 +259,7 @@ public:
   /// nothing from the training's generators. Null after Ctrl-C, which leaves all to the next report.
   nlohmann::ordered_json report() {
     const double loss = loss_.item<double>() / static_cast<double>(std::max<std::int64_t>(1, summed_));
-    if (!std::isfinite(loss))
-      throw pushforward::error("the loss is not finite at step " + std::to_string(step_) +
-                               ": lower --rate; the last checkpoint stands");
+    if (!std::isfinite(loss)) examples::diverged(step_);
     swap_averages();
     const auto psnr = psnr_of(*network_, crops_);
     swap_averages();
@@ -273,6 +271,7 @@ public:
   }
 
   void save() {
+    examples::require_finite(average_, step_);
     torch::serialize::OutputArchive archive;
     const auto& all = network_->weights().all();
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -367,12 +366,13 @@ void require_room(const options& o) {
 }
 
 int train(const options& o) {
-  for (const char* part : {"training", "held_out"}) pictures_of(o.photographs / part);
+  std::vector<examples::input_file> inputs{{"the checkpoint to start from", o.start_from}};
+  for (const char* part : {"training", "held_out"})
+    for (const auto& path : pictures_of(o.photographs / part)) inputs.push_back({"a photograph", path});
   examples::as_option("--widths, --blocks", [&] { photographs::check(o.config); });
   if (examples::as_option("--device", [&] { return device_named(o.device); }).is_cpu()) require_room(o);
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
-  examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)},
-                             {{"the checkpoint to start from", o.start_from}}, "--folder");
+  examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)}, inputs, "--folder");
   training run(o);
   std::cerr << run.count() << " photographs, " << run.trained().weights().count() << " parameters, ";
   if (run.done() < 1.0)

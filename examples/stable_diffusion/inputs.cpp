@@ -36,7 +36,13 @@ std::vector<examples::input_file> files_of(const model_arguments& a) {
   add(a.checkpoint, checkpoint);
   for (const char* part : {"unet", "vae", "text_encoder", "tokenizer", "scheduler"})
     add(a.checkpoint / part, checkpoint);
-  if (!a.vae.empty()) add(a.vae, "a file of the autoencoder");
+  if (!a.vae.empty()) {
+    const std::string autoencoder = "a file of the autoencoder";
+    add(a.vae, autoencoder);
+    add(a.vae / "vae", autoencoder); // of a whole checkpoint
+    std::error_code none;
+    if (fs::is_regular_file(a.vae, none)) all.push_back({autoencoder, a.vae.parent_path() / "config.json"});
+  }
   if (!a.tokenizer.empty()) add(a.tokenizer, "a file of the tokenizer");
   return all;
 }

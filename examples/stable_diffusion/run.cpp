@@ -321,7 +321,8 @@ steered steer(const latent_model& m, const task& t, const run_arguments& a) {
   s.processor_seconds = cost.processor_seconds();
   s.peak_bytes = cost.peak_bytes();
   if (!at::isfinite(s.images).all().item<bool>())
-    throw error("the decoded picture holds values that are not finite: try --vae-dtype float32");
+    throw error(
+        "the decoded picture holds values that are not finite: try --vae-dtype float32, or another --vae");
   return s;
 }
 

@@ -29,7 +29,7 @@ finished run(const scratch_folder& folder, const std::string& program, words arg
 
 finished mixtures(const scratch_folder& folder, const words& more) {
   return run(folder, "mixtures_",
-             {"--truths", "1", "--samples", "2", "--passes", "4", "--tuned-at", "4", "--out",
+             {"--truths", "1", "--samples", "2", "--passes", "10", "--tuned-at", "10", "--out",
               (folder / "lines").string()},
              more);
 }
@@ -122,8 +122,8 @@ TEST_CASE("every program has all of its tasks") {
   const scratch_folder folder;
   write_pictures(folder / "photographs/training");
   write_pictures(folder / "photographs/held_out");
-  const words few{"--passes",   "2",
-                  "--tuned-at", "2",
+  const words few{"--passes",   "10",
+                  "--tuned-at", "10",
                   "--methods",  "plain sampling",
                   "--out",      (folder / "lines").string()};
   const auto tasks = [&](const std::string& program, const words& own) {
@@ -178,7 +178,7 @@ TEST_CASE("the tables are of one run: lines of another, or that lack something, 
   };
   const auto good = tables({file, file});
   CHECK(good.status == 0);
-  CHECK(holds(good.said, "### energy distance, 4 passes"));
+  CHECK(holds(good.said, "### energy distance, 10 passes"));
   const auto refused = [&](const std::string& text, const std::string& why) {
     write_bytes(other, text);
     const auto r = tables({file, other});
@@ -192,6 +192,12 @@ TEST_CASE("the tables are of one run: lines of another, or that lack something, 
   line.erase("budget");
   refused(line.dump() + "\n", "other, line 1: has no budget");
   line = lines_of(file).back();
+  line["setting"] = "other";
+  refused("\n" + line.dump() + "\n", "other, line 2: has plain sampling at 10 passes with another setting");
+  line = lines_of(file).back();
+  line["energy"] = json::array();
+  refused(line.dump() + "\n", "other, line 1: has energy that is no finite number");
+  refused("\xff\xfe", "other, line 1: is no line of JSON");
   line.erase("energy");
   refused(line.dump() + "\n", "other, line 1: has no energy");
   refused("{\"of\":", "other, line 1: is no line of JSON");

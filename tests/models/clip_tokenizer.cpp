@@ -213,6 +213,7 @@ TEST_CASE("a tokenizer's file that is missing or malformed is named, with the li
            {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"x\": \"a\"}}", "\"x\""},
            {"special_tokens_map.json", "{\"bos_token\": []}", "bos_token"},
            {"added_tokens.json", "{\"new\": null}", "\"new\""},
+           {"added_tokens.json", "{\"new\": 512}", "the added token \"new\" has the id of \"ab\", 512"},
            {"special_tokens_map.json", "{\"additional_special_tokens\": [\"none such\"]}", "none such"},
            {"tokenizer.json", "{\"model\": 1}", "byte-pair"},
            {"tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}", "byte-pair"},

@@ -416,6 +416,32 @@ TEST_CASE("Ctrl-C while a training measures what was held out loses neither weig
   CHECK(of("broken")[0]["psnr"] == of("straight")[0]["psnr"]);
 }
 
+TEST_CASE("a training that diverged saves no checkpoint, and no weights that are not finite are exported") {
+  const scratch_folder folder;
+  make_photographs(folder.path());
+  const network diverged({1, {8, 12}, {1, 1}});
+  torch::serialize::OutputArchive archive;
+  for (const auto& [name, value] : diverged.weights().all())
+    archive.write("average." + name, at::full_like(value, NAN));
+  archive.save_to((folder / "nan.ckpt").string());
+  auto arguments = train(folder, "t", "1000000");
+  arguments.insert(arguments.end(), {"--start-from", (folder / "nan.ckpt").string()});
+  *(std::find(arguments.begin(), arguments.end(), "--every") + 1) =
+      "1000000"; // so that Ctrl-C is first to save
+  const auto ended = interrupted_run(folder, TRAIN_PROGRAM, arguments, "patches/s");
+  CHECK(ended.status == 2);
+  CHECK_THAT(ended.said, says("diverged") && says("lower --rate; the last checkpoint stands"));
+  CHECK(!fs::exists(folder / "t/denoiser.ckpt"));
+
+  network n = small_network();
+  {
+    const c10::NoGradGuard no_grad;
+    n.weights().all().front().second.fill_(1e5); // beyond float16
+  }
+  CHECK_THROWS_WITH(serialize_network(n), says("not finite in float16"));
+  CHECK_NOTHROW(serialize_network(n, {}, false));
+}
+
 /// What the checkpoint of a run holds.
 torch::serialize::InputArchive checkpoint_of(const fs::path& path) {
   torch::serialize::InputArchive archive;
@@ -516,6 +542,9 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   CHECK_THAT(refused({"evaluate", (folder / "t/denoiser.ckpt").string(), "--photographs",
                       (folder / "held_out").string()}),
              says("denoiser.ckpt"));
+  fs::create_directories(folder / "linked");
+  fs::create_symlink(folder / "training/0.png", folder / "linked/denoiser.jsonl");
+  CHECK_THAT(refused(with("linked", {})), says("denoiser.jsonl would overwrite a photograph, "));
   fs::rename(folder / "held_out", folder / "elsewhere");
   CHECK_THAT(refused({"train", "--photographs", folder.path().string()}),
              says("--photographs: ") && says("held_out cannot be listed") && says("scripts/photographs.sh"));

@@ -1185,10 +1185,15 @@ TEST_CASE("every file that a checkpoint may be read from is an input, and no oth
 
   a = {};
   a.checkpoint = folder / "single.safetensors";
-  a.vae = folder / "vae.safetensors";
+  a.vae = folder / "tiny/encoder.safetensors"; // any single file, with what is read beside it
   words paths;
   for (const auto& file : files_of(a)) paths.push_back(file.path);
-  CHECK(paths == words{a.checkpoint, a.vae});
+  CHECK(paths == words{a.checkpoint, a.vae, (folder / "tiny/config.json").string()});
+
+  a.vae = folder / "model"; // the autoencoder of a whole checkpoint
+  found.clear();
+  for (const auto& file : files_of(a)) found.insert(file.path);
+  for (const auto& name : network) CHECK(found.contains(folder / "model/vae" / name));
 }
 
 TEST_CASE("results go into a folder under the program's own name, with the permissions of the umask") {

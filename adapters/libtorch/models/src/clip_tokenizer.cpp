@@ -437,6 +437,11 @@ struct clip_tokenizer::tables {
   void set_added(const token_entries& entries, const vocabulary& ids, const std::string& folder) {
     std::map<std::string, std::int64_t> numbers; // of the numbered
     for (const auto& [id, entry] : entries.numbered) numbers[entry.content] = id;
+    for (const auto& [token, id] : ids)
+      if (const auto added = entries.numbered.find(id);
+          added != entries.numbered.end() && added->second.content != token)
+        damaged(folder, "the added token \"" + added->second.content + "\" has the id of \"" + token +
+                            "\", " + std::to_string(id));
     const auto id_of_token = [&](const std::string& content) -> std::int64_t {
       if (const auto found = ids.find(content); found != ids.end()) return found->second;
       if (const auto found = numbers.find(content); found != numbers.end()) return found->second;
