@@ -4,8 +4,6 @@
 
 #include "common.hpp"
 
-#include <limits>
-
 int main(int argc, char** argv) {
   CLI::App app{
       "Completes handwritten digits of which some pixels are known, and writes a picture of the start,\n"

@@ -34,6 +34,18 @@ at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, std::int64
 
 std::string level_name(const char* way, std::size_t level) { return way + std::to_string(level); }
 
+/// Of the blocks and of what changes the resolution.
+double convolution_weights(const network_config& c) {
+  const auto last = c.widths.size() - 1;
+  double weights = 0.0;
+  for (std::size_t l = 0; l <= last; ++l) {
+    const auto width = static_cast<double>(c.widths[l]), blocks = static_cast<double>(c.blocks[l]);
+    weights += 18.0 * (l < last ? 2.0 : 1.0) * blocks * width * width;
+    if (l < last) weights += 8.0 * width * static_cast<double>(c.widths[l + 1]);
+  }
+  return weights;
+}
+
 } // namespace
 
 void check(const network_config& c) {
@@ -48,22 +60,6 @@ void check(const network_config& c) {
         "a network needs one width (1 to 512) and one number of blocks (1 to 16) for each of its "
         "1 to 8 levels");
 }
-
-namespace {
-
-/// Of the blocks and of what changes the resolution.
-double convolution_weights(const network_config& c) {
-  const auto last = c.widths.size() - 1;
-  double weights = 0.0;
-  for (std::size_t l = 0; l <= last; ++l) {
-    const auto width = static_cast<double>(c.widths[l]), blocks = static_cast<double>(c.blocks[l]);
-    weights += 18.0 * (l < last ? 2.0 : 1.0) * blocks * width * width;
-    if (l < last) weights += 8.0 * width * static_cast<double>(c.widths[l + 1]);
-  }
-  return weights;
-}
-
-} // namespace
 
 std::string text_of(const network_config& c) {
   return nlohmann::json{{"patch", c.patch}, {"widths", c.widths}, {"blocks", c.blocks}}.dump();

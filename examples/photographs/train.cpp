@@ -369,7 +369,7 @@ int train(const options& o) {
   std::vector<examples::input_file> inputs{{"the checkpoint to start from", o.start_from}};
   for (const char* part : {"training", "held_out"})
     for (const auto& path : pictures_of(o.photographs / part)) inputs.push_back({"a photograph", path});
-  examples::as_option("--widths, --blocks", [&] { photographs::check(o.config); });
+  examples::as_option("--space-to-depth, --widths, --blocks", [&] { photographs::check(o.config); });
   if (examples::as_option("--device", [&] { return device_named(o.device); }).is_cpu()) require_room(o);
   if (o.threads) at::set_num_threads(static_cast<int>(*o.threads));
   examples::require_writable({checkpoint_of(o.folder), log_of(o.folder)}, inputs, "--folder");
@@ -492,10 +492,7 @@ int main(int argc, char** argv) {
   add_name(trained, "--device", o.device, "cpu or cuda")->capture_default_str();
   add_number(trained, "--threads", o.threads, whole_numbers{1, 1024}, "on the CPU [one for each core]");
   add_number(trained, "--space-to-depth", o.config.patch, whole_numbers{1, 4},
-             "the network's first step: 1, 2 or 4")
-      ->check([](const std::string& text) {
-        return text == "3" ? std::string("must be 1, 2 or 4, not 3") : std::string();
-      });
+             "the network's first step: 1, 2 or 4");
   add_number(trained, "--widths", o.config.widths, whole_numbers{1, 512}, "channels of the network's levels");
   add_number(trained, "--blocks", o.config.blocks, whole_numbers{1, 16},
              "residual blocks of the network's levels");

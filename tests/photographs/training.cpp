@@ -533,7 +533,8 @@ TEST_CASE("what cannot be trained is said in one line, with exit status 2") {
   CHECK_THAT(refused(with("damaged", {})), says("denoiser.ckpt") && says("not a readable checkpoint"));
   CHECK_THAT(refused(with("t", {"--space-to-depth", "2"})), says("another network"));
   CHECK_THAT(refused(with("t", {"--seed", "7"})), says("--seed is 7") && says("was begun with 1"));
-  CHECK_THAT(refused(with("t", {"--space-to-depth", "3"})), says("--space-to-depth: must be 1, 2 or 4"));
+  CHECK_THAT(refused(with("t", {"--space-to-depth", "3"})),
+             says("--space-to-depth, ") && says("by 1, 2 or 4, not 3"));
   CHECK_THAT(refused({"training"}), says("training is no subcommand; there are train, export, evaluate"));
   CHECK_THAT(refused({}), says("a subcommand is needed; there are train, export, evaluate"));
   examples::write_png(folder / "training/more.png", waves(70, 70, 9));
