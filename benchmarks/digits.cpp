@@ -28,6 +28,9 @@ int main(int argc, char** argv) {
              "of the first held-out digits, on which settings are chosen");
   add_number(app, "--tested", tested, policies::image_counts, "how many are measured");
   add_number(app, "--first", first, policies::image_counts, "the first of them");
+  o.diverse = 100;
+  add_number(app, "--diverse", o.diverse, examples::whole_numbers{0, 100'000},
+             "so many of them are restored twice more: how far do samples differ? 0 for none");
   policies::add_bench_options(app, o, out, policies::digits::task_names);
   return run_with(app, argc, argv, [&] {
     if (first < tuned)

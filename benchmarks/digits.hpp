@@ -77,8 +77,18 @@ struct digits {
     measured("x4_noise", pf::averaging(y, 4), 0.05);
   }
 
+  Tensor image(const Tensor& x) const {
+    return (model.latent() ? model.decoder().decode(x) : x).clamp(-1.0, 1.0);
+  }
+  /// In the judge's features.
+  std::vector<double> distance(const Tensor& a, const Tensor& b) const {
+    const Tensor d = (judge.features(image(a)) - judge.features(image(b))).to(at::kDouble);
+    const Tensor norms = d.square().sum(1).sqrt().contiguous();
+    return {norms.const_data_ptr<double>(), norms.const_data_ptr<double>() + norms.numel()};
+  }
+
   json scores(const Tensor& x, const samples& truth, const std::string&) const {
-    const Tensor image = (model.latent() ? model.decoder().decode(x) : x).clamp(-1.0, 1.0);
+    const Tensor image = this->image(x);
     const auto read = judge.read(image);
     std::vector<int> kept;
     for (std::size_t i = 0; i < read.size(); ++i) kept.push_back(read[i] == truth.labels[i] ? 1 : 0);

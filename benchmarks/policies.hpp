@@ -124,6 +124,9 @@ struct options {
   double promising = 1.0;
   std::vector<std::string> tasks{}, methods{}; ///< empty: all; of methods, all but the variants
   bool variants = false;                       ///< the variants, too
+  /// So many of the tested images are restored twice more, with other noise: how far do samples differ?
+  /// Where the domain has a `distance`; 0 for none.
+  std::int64_t diverse = 0;
   std::uint64_t seed = 3;
 };
 
@@ -203,14 +206,16 @@ public:
   }
 
   /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
-  /// sample_result.
+  /// sample_result; other noise for each `draw`.
   template <class Constraint, class F>
-  void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, F f) const {
+  void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, std::uint64_t draw,
+                   F f) const {
     const auto& path = domain_.path;
     const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
     const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };
     const auto with_sampler = [&](const auto& sampler, const auto& rule) {
-      return pf::sample(start(y, sampler.time(0)), pf::model(denoiser_, path), sampler, c, rule);
+      return pf::sample(start(y, sampler.time(0), draw), pf::model(denoiser_, path), sampler, c, rule,
+                        {.seed = draw});
     };
     const auto go = [&](std::size_t cost, double renoise, const auto& rule) {
       return with_sampler(domain_.sampler(steps_at(cost), renoise), rule);
@@ -299,7 +304,7 @@ public:
           f("PiGDM", "renoise" + text("", share).substr(2),
             [&] { return with_sampler(redrawn(3, share), baselines::pigdm{.noise_level = noise}); });
     }
-    if constexpr (std::same_as<Constraint, pf::masked<Tensor>>) each_inpainting(c, y, passes, f);
+    if constexpr (std::same_as<Constraint, pf::masked<Tensor>>) each_inpainting(c, y, passes, draw, f);
     if constexpr (requires { domain_.is_flow(); })
       if (domain_.is_flow() && wanted("FlowChef"))
         for (const double scale : {5.0, 50.0, 500.0})
@@ -313,8 +318,9 @@ public:
           for (const double share : {0.0, 0.5, 1.0})
             f("LATINO", "lambda" + text("", lambda).substr(2) + text("renoise", share), [&] {
               const auto sampler = redrawn(1, share);
-              return pf::sample(start(y, sampler.time(0)), pf::model(denoiser_, path), sampler, c.by_pixels,
-                                baselines::latino{.noise_level = noise, .lambda = lambda});
+              return pf::sample(start(y, sampler.time(0), draw), pf::model(denoiser_, path), sampler,
+                                c.by_pixels, baselines::latino{.noise_level = noise, .lambda = lambda},
+                                {.seed = draw});
             });
     if (wanted("plain sampling")) f("plain sampling", "", [&] { return go(1, 0.0, pf::update{pf::none{}}); });
   }
@@ -331,7 +337,7 @@ public:
     };
     for (const auto& l : known)
       merits[key(l.at("role"), l.at("task"), l.at("budget"), l.at("method"), l.at("setting"))] =
-          domain_.merit(l);
+          l.at("role") == again ? 0.0 : domain_.merit(l);
     struct choice {
       double merit = -1e300;
       std::string setting;
@@ -344,7 +350,7 @@ public:
     };
     const auto look = [&](const std::string& role, const samples& s, std::size_t budget, const auto& wanted) {
       each_task(s, [&](const std::string& task, const auto& c, double noise) {
-        each_method(c, domain_.like(s), noise, budget,
+        each_method(c, domain_.like(s), noise, budget, 0,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
                       if (!wanted(task, method, setting)) return;
                       const auto what = key(role, task, budget, method, setting);
@@ -384,9 +390,19 @@ public:
       };
       const auto nearest = *std::min_element(options_.tuned_at.begin(), options_.tuned_at.end(),
                                              [&](std::size_t a, std::size_t b) { return far(a) < far(b); });
-      look("tested", tested, budget, [&](const auto& task, const auto& method, const auto& setting) {
+      const auto chosen = [&](const auto& task, const auto& method, const auto& setting) {
         return best[{task, nearest, method}].setting == setting;
-      });
+      };
+      look("tested", tested, budget, chosen);
+      if constexpr (has_distance)
+        restore_again(
+            tested, budget,
+            [&](const auto& task, const auto& method, const auto& setting) {
+              return chosen(task, method, setting) &&
+                     merits.count(key("tested", task, budget, method, setting)) > 0 &&
+                     merits.count(key(again, task, budget, method, setting)) == 0;
+            },
+            tell);
     }
   }
 
@@ -400,7 +416,10 @@ public:
     for (const auto& [name, value] : line.items())
       if (value.is_array() && value.empty()) return "its " + name + " is empty";
     try {
-      domain_.merit(line);
+      if (line["role"] == again)
+        mean(line.at("diversity"));
+      else
+        domain_.merit(line);
     } catch (const json::exception&) {
       return "its scores are not lists of numbers";
     }
@@ -414,13 +433,14 @@ private:
     return s.str();
   }
 
-  Tensor start(const Tensor& y, double time) const {
-    return pf::noise_at(domain_.path, y, time, options_.seed);
+  Tensor start(const Tensor& y, double time, std::uint64_t draw) const {
+    return pf::noise_at(domain_.path, y, time, options_.seed + draw);
   }
 
   /// Those that are for masks alone, as `each_method`.
   template <class F>
-  void each_inpainting(const pf::masked<Tensor>& c, const Tensor& y, std::size_t passes, F f) const {
+  void each_inpainting(const pf::masked<Tensor>& c, const Tensor& y, std::size_t passes, std::uint64_t draw,
+                       F f) const {
     const auto& path = domain_.path;
     const pf::model model(denoiser_, path);
     const Tensor zeros = at::zeros_like(y);
@@ -431,7 +451,8 @@ private:
       for (const double share : {0.0, 0.5, 1.0})
         f("blended diffusion", "renoise" + text("", share).substr(2), [&] {
           const baselines::blended<Tensor> sampler(path, domain_.sampler(passes, share), target, mask);
-          return pf::sample(start(y, sampler.time(0)), model, sampler, c, pf::update{pf::none{}});
+          return pf::sample(start(y, sampler.time(0), draw), model, sampler, c, pf::update{pf::none{}},
+                            {.seed = draw});
         });
     if (wanted("RePaint"))
       for (const std::size_t times : {2U, 5U})
@@ -440,8 +461,9 @@ private:
           if (steps <= jump) continue;
           f("RePaint", "times " + std::to_string(times) + ", jump " + std::to_string(jump), [&] {
             const baselines::repaint<Tensor> sampler(path, domain_.times(steps), target, mask,
-                                                     {.jump = jump, .times = times});
-            return pf::sample(start(y, sampler.time(0)), model, sampler, c, pf::update{pf::none{}});
+                                                     {.jump = jump, .times = times, .seed = draw});
+            return pf::sample(start(y, sampler.time(0), draw), model, sampler, c, pf::update{pf::none{}},
+                              {.seed = draw});
           });
         }
     if (wanted("LanPaint"))
@@ -461,15 +483,53 @@ private:
         if (steps < 2) continue;
         f("LanPaint", "K " + std::to_string(inner), [&] {
           const auto sampler = domain_.sampler(steps, 0.0);
-          return baselines::lanpaint(start(y, sampler.time(0)), model, sampler, target, mask,
-                                     {.inner = inner});
+          return baselines::lanpaint(start(y, sampler.time(0), draw), model, sampler, target, mask,
+                                     {.inner = inner}, {.seed = draw});
         });
       }
     if (wanted("DING") && path.at(domain_.times(passes).front()).a < 1.0) // its noise is s' (1 - a')
       f("DING", "", [&] {
         const auto times = domain_.times((passes - 1) / 2 + 2);
-        return baselines::ding(start(y, times.front()), model, times, target, mask);
+        return baselines::ding(start(y, times.front(), draw), model, times, target, mask, {}, {.seed = draw});
       });
+  }
+
+  static constexpr bool has_distance = requires(const Domain& domain, const Tensor& x) {
+    domain.distance(x, x);
+  };
+  static constexpr const char* again = "again"; ///< the role of lines on diversity
+
+  /// The first of the tested images, each restored twice: a line for each method says how far the two are
+  /// apart.
+  template <class Wanted, class Tell>
+  void restore_again(const samples& tested, std::size_t budget, const Wanted& wanted,
+                     const Tell& tell) const {
+    const auto n = std::min(options_.diverse, tested.images.size(0));
+    if (n == 0) return;
+    samples some{tested.images.narrow(0, 0, n)};
+    if (!tested.labels.empty()) some.labels.assign(tested.labels.begin(), tested.labels.begin() + n);
+    each_task(some, [&](const std::string& task, const auto& c, double noise) {
+      std::map<std::string, Tensor> first; // of each method
+      for (const std::uint64_t draw : {1U, 2U})
+        each_method(c, domain_.like(some), noise, budget, draw,
+                    [&](const std::string& method, const std::string& setting, const auto& go) {
+                      if (!wanted(task, method, setting)) return;
+                      try {
+                        const Tensor x = go().x;
+                        if (draw == 1)
+                          first[method] = x;
+                        else if (first.count(method) > 0)
+                          tell({{"role", again},
+                                {"task", task},
+                                {"method", method},
+                                {"budget", budget},
+                                {"setting", setting},
+                                {"diversity", domain_.distance(first[method], x)}});
+                      } catch (const pf::not_finite& e) {
+                        std::cerr << task << ", " << method << ": no diversity, as " << e.what() << '\n';
+                      }
+                    });
+    });
   }
 
   static bool contains(const std::vector<std::string>& names, const std::string& name) {
@@ -520,8 +580,12 @@ void run_into(
         std::cout << line["role"].template get<std::string>() << ' '
                   << line["task"].template get<std::string>() << ", " << line["budget"] << ": "
                   << line["method"].template get<std::string>() << " ("
-                  << line["setting"].template get<std::string>() << ") " << b.domain().merit(line) << ", "
-                  << line["passes"] << " passes, " << line["seconds"] << " s" << std::endl;
+                  << line["setting"].template get<std::string>() << ") ";
+        if (line.contains("diversity"))
+          std::cout << mean(line["diversity"]) << " apart" << std::endl;
+        else
+          std::cout << b.domain().merit(line) << ", " << line["passes"] << " passes, " << line["seconds"]
+                    << " s" << std::endl;
         after_each();
       },
       lines.known());

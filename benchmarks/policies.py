@@ -45,6 +45,13 @@ def same_run(of, first, where):
                    f"{first.get(name, 'absent')}; make their tables one by one")
 
 
+def require_numbers(row, name, where):
+    if name not in row:
+        refuse(f"{where} has no {name}")
+    if not values(row, name) or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values(row, name)):
+        refuse(f"{where} has {name} that is no finite number")
+
+
 def same_fields(row, first, where):
     """Of a line on tested images: the qualities that the first has, for as many images."""
     for name, kind in (("task", str), ("budget", int), ("method", str), ("setting", str)):
@@ -54,17 +61,15 @@ def same_fields(row, first, where):
     if not {"kept", "psnr", "energy"} & set(present):
         refuse(f"{where} has none of kept, psnr and energy")
     for name in present:
-        if name not in row:
-            refuse(f"{where} has no {name}")
-        if not values(row, name) or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values(row, name)):
-            refuse(f"{where} has {name} that is no finite number")
+        require_numbers(row, name, where)
         if len(values(row, name)) != len(values(first, name)):
             refuse(f"{where} has {len(values(row, name))} of {name}, the first line {len(values(first, name))}")
 
 
 def read(files):
-    """(task, budget, method) -> line, of those on tested images; the tasks in their order"""
-    rows, tasks, of, first = {}, [], None, None
+    """(task, budget, method) -> line, of those on tested images; the same of those restored again, for diversity; the tasks
+    in their order"""
+    rows, again, tasks, of, first = {}, {}, [], None, None
     for name in files:
         with open(name, encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
@@ -79,6 +84,9 @@ def read(files):
                     refuse(f"{where} does not say what it is of, and its role")
                 of = of or row["of"]
                 same_run(row["of"], of, where)
+                if row["role"] == "again":
+                    require_numbers(row, "diversity", where)
+                    again[row.get("task"), row.get("budget"), row.get("method")] = row
                 if row["role"] == "tested":
                     first = first or row
                     same_fields(row, first, where)
@@ -89,7 +97,7 @@ def read(files):
                     rows[row["task"], row["budget"], row["method"]] = row
                     if row["task"] not in tasks:
                         tasks.append(row["task"])
-    return rows, tasks
+    return rows, again, tasks
 
 
 def values(row, quality):
@@ -129,6 +137,17 @@ def tables(rows, tasks):
     settings(rows, tasks)
     verdicts(rows, tasks, main)
     return main
+
+
+def diversity(again, tasks):
+    """Mean distance of two samples of one measurement."""
+    for budget in sorted({key[1] for key in again}):
+        print(f"\n### Diversity, {budget} passes\n")
+        print("| method | " + " | ".join(tasks) + " |")
+        print("|---|" + "---:|" * len(tasks))
+        for m in sorted({key[2] for key in again if key[1] == budget}):
+            found = [again.get((t, budget, m)) for t in tasks]
+            print(f"| {m} | " + " | ".join(f"{mean(values(r, 'diversity')):.2f}" if r else "" for r in found) + " |")
 
 
 def settings(rows, tasks):
@@ -198,7 +217,7 @@ def main():
     parser.add_argument("--figures", type=pathlib.Path, metavar="FOLDER")
     options = parser.parse_args()
     try:
-        rows, tasks = read(options.files)
+        rows, again, tasks = read(options.files)
     except OSError as fault:
         refuse(f"{fault.filename}: {fault.strerror}")
     if not rows:
@@ -209,6 +228,7 @@ def main():
         except ImportError:
             refuse("--figures needs matplotlib (apt install python3-matplotlib)")
     quality = tables(rows, tasks)
+    diversity(again, tasks)
     if options.figures:
         figures(rows, tasks, quality, options.figures)
 

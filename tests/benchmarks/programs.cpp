@@ -118,6 +118,34 @@ TEST_CASE("variants are measured with --variants, and where they are named") {
   CHECK(all_of(lines_of(folder / "lines"), "method") == std::set<std::string>{"posterior step, m 4"});
 }
 
+TEST_CASE("of the first tested digits two more samples each, with other noise, say how far they differ") {
+  const scratch_folder folder;
+  const auto digits = [&](const words& own) {
+    return run(folder, "digits_",
+               {"--tuned", "2", "--first", "2", "--tested", "3", "--passes", "10", "--tuned-at", "10",
+                "--methods", "plain sampling", "--tasks", "upper", "--out", (folder / "lines").string()},
+               own);
+  };
+  REQUIRE(digits({"--diverse", "0"}).status == 0);
+  CHECK(all_of(lines_of(folder / "lines"), "role") == std::set<std::string>{"tuned", "tested"});
+  REQUIRE(digits({"--diverse", "2"}).status == 0);
+  const auto lines = lines_of(folder / "lines");
+  REQUIRE(lines.size() == 3);
+  CHECK(lines.back()["role"] == "again");
+  const auto apart = lines.back()["diversity"].get<std::vector<double>>();
+  REQUIRE(apart.size() == 2);
+  for (const double d : apart) CHECK(d > 0.01);
+  CHECK(apart[0] != apart[1]);
+  const auto again = digits({"--diverse", "2"});
+  CHECK(again.status == 0);
+  CHECK(lines_of(folder / "lines").size() == 3);
+#ifdef PYTHON
+  const auto tables = run_program(folder, PYTHON, {TABLES, (folder / "lines").string()});
+  CHECK(tables.status == 0);
+  CHECK(holds(tables.said, "### Diversity, 10 passes"));
+#endif
+}
+
 TEST_CASE("every program has all of its tasks") {
   const scratch_folder folder;
   write_pictures(folder / "photographs/training");
