@@ -134,7 +134,7 @@ struct options {
 /// exploding path, by Karras's grid.
 struct images {
   pf::variance_exploding path{10.0, 0.01};
-  double rate = 1.0; ///< the highest of the infinity norm that is tried
+  double rate = 1.0; ///< of the infinity norm; from a fifth to twice that is tried
   inline static const std::vector<std::string> task_names{"block", "lines",    "random10",
                                                           "x4",    "x4_noise", "blur_noise"};
 
@@ -237,7 +237,7 @@ public:
       if (wanted("posterior step, noise of x0'"))
         f("posterior step, noise of x0'", redrawn.substr(2),
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
-      for (const double share : {1.0, 0.5, 0.2})
+      for (const double share : {2.0, 1.0, 0.5, 0.2})
         for (const std::size_t k : {1U, 2U, 5U}) {
           if (renoise == 0.5) continue;
           const double first = share * domain_.rate, last = k == 1 ? first : 0.02 * domain_.rate;
