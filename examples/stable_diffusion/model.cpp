@@ -404,7 +404,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   const pushforward::libtorch::denoiser_options options{c.prediction, where.type, where.device};
   if (guides)
     denoiser_.emplace(
-        guided(models::branching_unet(net, conditional, unconditional, options), a.guidance, a.convention));
+        guided(models::branching(net, conditional, unconditional, options), a.guidance, a.convention));
   else
     denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
   facts_ = {{"checkpoint", examples::name_of(a.checkpoint)},

@@ -5,7 +5,7 @@
 
 #include <pushforward/guidance.hpp>
 #include <pushforward/libtorch/denoiser.hpp>
-#include <pushforward/libtorch/models/unet.hpp>
+#include <pushforward/libtorch/models/branching.hpp>
 #include <pushforward/paths/variance_preserving.hpp>
 
 #include <ATen/core/Tensor.h>
@@ -110,7 +110,7 @@ public:
 
   /// Without guidance (a scale of 1) one pass a sample, else two.
   using unguided = pushforward::libtorch::differentiable_denoiser;
-  using guided = pushforward::classifier_free_guidance<pushforward::libtorch::models::branching_unet>;
+  using guided = pushforward::classifier_free_guidance<pushforward::libtorch::models::branching_network>;
 
   /// f(denoiser) with either of them.
   template <class F> decltype(auto) with_denoiser(F&& f) const {

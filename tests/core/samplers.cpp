@@ -95,6 +95,38 @@ TEMPLATE_LIST_TEST_CASE("a step of the rectified flow is Euler's", "", backends)
   }
 }
 
+TEST_CASE("the published grid of Stable Diffusion 3 ends where a shifted time is shifted again") {
+  const auto f = [](double k, double u) { return k * u / (1.0 + (k - 1.0) * u); };
+  for (double shift : {1.0, 3.0, 0.5}) {
+    const double least = f(shift, 0.001);
+    for (std::size_t steps : {1U, 2U, 7U, 28U, 1000U}) {
+      const auto sampler =
+          rectified_flow_euler(rectified_flow(shift), {.steps = steps, .grid = flow_grid::shifted_twice});
+      REQUIRE(sampler.steps() == steps);
+      CHECK(sampler.time(0) == 1.0);
+      CHECK(sampler.time(steps) == 0.0);
+      for (std::size_t i = 0; i < steps; ++i) {
+        const double n = static_cast<double>(std::max<std::size_t>(steps, 2) - 1);
+        CHECK(sampler.time(i) == Approx(f(shift, 1.0 + static_cast<double>(i) * (least - 1.0) / n)));
+      }
+    }
+  }
+  CHECK(f(3.0, 0.001) == Approx(0.0029940).epsilon(1e-4));
+  CHECK(twice_shifted_times(rectified_flow(3.0), 28)[27] == Approx(0.0089286).epsilon(1e-4));
+}
+
+TEST_CASE("the published grid starts where it is told to, and refuses what has no grid") {
+  const rectified_flow p(3.0);
+  const auto times = twice_shifted_times(p, 4, 0.6);
+  CHECK(times[0] == p.time_at(0.6));
+  CHECK(times[3] == Approx(0.0089286).epsilon(1e-4));
+  CHECK_THROWS_AS(twice_shifted_times(p, 0), bad_option);
+  CHECK_THROWS_AS(twice_shifted_times(p, 1001), bad_option);
+  CHECK_THROWS_AS(twice_shifted_times(p, 5, 1.1), bad_option);
+  CHECK_THROWS_AS(twice_shifted_times(p, 5, 0.002), bad_option); // below where it ends
+  CHECK_THROWS_AS(twice_shifted_times(p, 5, std::nan("")), bad_option);
+}
+
 TEMPLATE_LIST_TEST_CASE("a step with new noise has the next time's noise level, as its sample variance shows",
                         "", backends) {
   using T = typename TestType::tensor;

@@ -9,29 +9,11 @@ import json
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from derivatives import jvp, vjp
 from oracle import folder, numbers, randomize, save
 
 out = folder()
-
-
-def vjp(f, x, w):
-    """f(x) and J^T w there."""
-    x = x.clone().requires_grad_(True)
-    y = f(x)
-    (g,) = torch.autograd.grad(y, x, w)
-    return y.detach(), g
-
-
-def jvp(f, x, v):
-    """J v: J^T u is linear in u, and its vjp is J."""
-    x = x.clone().requires_grad_(True)
-    with sdpa_kernel(SDPBackend.MATH):
-        y = f(x)
-        u = torch.zeros_like(y).requires_grad_(True)
-        (g,) = torch.autograd.grad(y, x, u, create_graph=True)
-        return torch.autograd.grad(g, u, v)[0]
 
 
 def original_names(model, convert, names):

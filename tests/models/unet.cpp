@@ -1,5 +1,6 @@
 // The UNet against diffusers'.
 #include <pushforward/guidance.hpp>
+#include <pushforward/libtorch/models/branching.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 
 #include "cases.hpp"
@@ -134,8 +135,8 @@ TEST_CASE("a UNet refuses inputs that do not fit") {
   fails(x, time, at::randn({1, 0, 24}), "[1, 0, 24]");
   fails(x, time, at::randn({7, 24}), "[7, 24]");
   CHECK_THROWS_AS(models::conditioned(net, at::randn({1, 7, 25})), shape_mismatch);
-  CHECK_THROWS_AS(models::branching_unet(net, context, at::randn({1, 6, 24})), shape_mismatch);
-  CHECK_THROWS_AS(models::branching_unet(net, context, at::randn({1, 7, 23})), shape_mismatch);
+  CHECK_THROWS_AS(models::branching(net, context, at::randn({1, 6, 24})), shape_mismatch);
+  CHECK_THROWS_AS(models::branching(net, context, at::randn({1, 7, 23})), shape_mismatch);
 }
 
 TEST_CASE("a UNet under one condition is a denoiser that can be differentiated", "[device]") {
@@ -167,7 +168,7 @@ TEST_CASE("guidance of a UNet is o_uncond + g (o_cond - o_uncond)", "[device]") 
       const at::Tensor o_cond = net(input, times, context), o_uncond = net(input, times, empty);
       return o_uncond + g * (o_cond - o_uncond);
     };
-    const models::branching_unet branches(net, context, empty, {.prediction = prediction_type::v});
+    const auto branches = models::branching(net, context, empty, {.prediction = prediction_type::v});
     const classifier_free_guidance guided(branches, g, guidance_convention::usual);
     CHECK(guided.prediction == prediction_type::v);
     CHECK(relative_l2(guided.predict(x, time), by_hand(x)) < 1e-5);

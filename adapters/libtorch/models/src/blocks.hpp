@@ -9,6 +9,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +32,15 @@ inline at::Tensor tokens_of(const at::Tensor& map) {
 /// [N, H W, C] -> [N, C, H, W], of `like`'s height and width.
 inline at::Tensor map_of(const at::Tensor& tokens, const at::Tensor& like) {
   return tokens.view({like.size(0), like.size(2), like.size(3), tokens.size(2)}).permute({0, 3, 1, 2});
+}
+
+/// 10000^(-i / (count - shift)), i = 0 .. count - 1: of the sinusoids of a time; in float32, as all of it in
+/// `diffusers`.
+inline at::Tensor time_frequencies(std::int64_t count, double shift, c10::Device device) {
+  return (at::arange(count, at::TensorOptions().dtype(at::kFloat)) * -std::log(10000.0) /
+          (static_cast<double>(count) - shift))
+      .exp()
+      .to(device);
 }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x))) + W emb))), x through a 1 x 1 convolution where the number of

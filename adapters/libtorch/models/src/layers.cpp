@@ -202,6 +202,15 @@ at::Tensor layer_norm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {weight_.size(0)}, weight_, bias_, epsilon_);
 }
 
+rms_norm::rms_norm(const weights& w, std::int64_t width, double epsilon)
+    : weight_{w.take("weight", {width})}, epsilon_{epsilon} {}
+
+at::Tensor rms_norm::operator()(const at::Tensor& x) const {
+  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
+  const at::Tensor scale = (wide.square().mean(-1, true) + epsilon_).rsqrt();
+  return (wide * scale).to(x.scalar_type()) * weight_;
+}
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
                      bool causal) {
   const auto split = [&](const at::Tensor& x) {

@@ -1,3 +1,4 @@
+#include <pushforward/libtorch/models/branching.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 
 #include "blocks.hpp"
@@ -296,7 +297,8 @@ struct unet::parts {
   conv2d out;
 
   parts(const unet_config& c, const weights& w)
-      : config{checked(c)}, where{w.where()}, frequencies{frequencies_of(c, w.where().device)},
+      : config{checked(c)}, where{w.where()}, frequencies{time_frequencies(c.block_out_channels[0] / 2,
+                                                                           c.freq_shift, w.where().device)},
         time1{w.below("time_embedding.linear_1."), c.block_out_channels[0], 4 * c.block_out_channels[0]},
         time2{w.below("time_embedding.linear_2."), 4 * c.block_out_channels[0], 4 * c.block_out_channels[0]},
         in{w.below("conv_in."), c.in_channels, c.block_out_channels[0]}, norm{w.below("conv_norm_out."),
@@ -337,15 +339,6 @@ struct unet::parts {
       }
       if (level > 0) block.grow.emplace(below, channels);
     }
-  }
-
-  /// 10000^(-i / (half - shift)); in float32, as all of it in `diffusers`.
-  static at::Tensor frequencies_of(const unet_config& c, c10::Device device) {
-    const auto half = c.block_out_channels[0] / 2;
-    return (at::arange(half, at::TensorOptions().dtype(at::kFloat)) * -std::log(10000.0) /
-            (static_cast<double>(half) - c.freq_shift))
-        .exp()
-        .to(device);
   }
 
   /// silu of the time's embedding [N, width]: what the residual blocks project.
@@ -411,20 +404,18 @@ network conditioned(const unet& net, const at::Tensor& context) {
   return [net, context](const at::Tensor& x, const at::Tensor& time) { return net(x, time, context); };
 }
 
-branching_unet::branching_unet(const unet& net, const at::Tensor& conditional,
-                               const at::Tensor& unconditional, const denoiser_options& options)
-    : prediction{options.prediction},
-      denoiser_{network([net, conditional, unconditional](const at::Tensor& xx, const at::Tensor& time) {
-                  const auto n = xx.size(0) / 2;
-                  return net(xx, time,
-                             at::cat({conditional.expand({n, -1, -1}), unconditional.expand({n, -1, -1})}));
-                }),
-                options} {
+branching_network branching(const unet& net, const at::Tensor& conditional, const at::Tensor& unconditional,
+                            const denoiser_options& options) {
   check_context(net, conditional);
   check_context(net, unconditional);
   if (conditional.size(1) != unconditional.size(1))
-    throw shape_mismatch("branching_unet: the conditions are " + text_of(conditional) + " and " +
+    throw shape_mismatch("branching: the conditions are " + text_of(conditional) + " and " +
                          text_of(unconditional) + ", but must be of the same length");
+  const network both = [net, conditional, unconditional](const at::Tensor& xx, const at::Tensor& time) {
+    const auto n = xx.size(0) / 2;
+    return net(xx, time, at::cat({conditional.expand({n, -1, -1}), unconditional.expand({n, -1, -1})}));
+  };
+  return branching_network(both, options);
 }
 
 naming ldm_unet_names(const unet_config& config) {

@@ -137,7 +137,15 @@ at::Tensor weights::take(const std::string& name, const std::vector<std::int64_t
   if (!taken.is_meta()) {
     at::Tensor part = map_tensor(file, place.key).reshape(whole);
     if (place.parts > 1) part = part.narrow(0, place.part * shape[0], shape[0]);
-    taken.copy_(part);
+    if (place.halves_swapped) {
+      if (shape.empty() || shape[0] % 2)
+        throw bad_file(file.name() + ": tensor " + place.key + " has no two halves along its first axis");
+      const auto half = shape[0] / 2;
+      taken.narrow(0, 0, half).copy_(part.narrow(0, half, half));
+      taken.narrow(0, half, half).copy_(part.narrow(0, 0, half));
+    } else {
+      taken.copy_(part);
+    }
     if (!all_finite(taken))
       throw bad_file(file.name() + ": tensor " + place.key + " holds values that are not finite in " +
                      c10::toString(shared_->where.type) + "; take another file or a wider type");

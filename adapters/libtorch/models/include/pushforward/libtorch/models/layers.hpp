@@ -88,6 +88,17 @@ private:
   double epsilon_;
 };
 
+/// w x / sqrt(mean of x^2 + epsilon) along the last axis; half types are squared in float32.
+class rms_norm {
+public:
+  rms_norm(const weights& w, std::int64_t width, double epsilon);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+private:
+  at::Tensor weight_;
+  double epsilon_;
+};
+
 /// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under
 /// forward-mode differentiation by matrix products, as its fused kernels have no forward derivative.
 ///

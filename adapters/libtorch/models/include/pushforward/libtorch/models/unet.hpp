@@ -84,27 +84,4 @@ naming ldm_unet_names(const unet_config& config);
 /// \throws shape_mismatch
 network conditioned(const unet& net, const at::Tensor& context);
 
-/// A UNet under two conditions at once, for `classifier_free_guidance`. Cheap to copy.
-class branching_unet {
-public:
-  prediction_type prediction;
-
-  /// \param conditional,unconditional [N or 1, L, D], of the same L
-  /// \throws shape_mismatch
-  branching_unet(const unet& net, const at::Tensor& conditional, const at::Tensor& unconditional,
-                 const denoiser_options& options = {});
-
-  /// The raw output for 2 N samples: the first N conditional, the last N unconditional.
-  at::Tensor predict_branches(const at::Tensor& xx, double model_time) const {
-    return denoiser_.predict(xx, model_time);
-  }
-  linearization<at::Tensor> linearize_branches(const at::Tensor& xx, double model_time) const {
-    return denoiser_.linearize(xx, model_time);
-  }
-  double resolution() const { return denoiser_.resolution(); }
-
-private:
-  differentiable_denoiser denoiser_;
-};
-
 } // namespace pushforward::libtorch::models

@@ -21,6 +21,7 @@ struct stored_at {
   std::string key;
   std::int64_t part = 0;
   std::int64_t parts = 1;
+  bool halves_swapped = false; ///< the second half of the first axis comes first there
 };
 
 /// What the network calls a parameter -> where the files have it.

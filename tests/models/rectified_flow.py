@@ -1,0 +1,109 @@
+"""Small random transformers of Stable Diffusion 3: the model as diffusers saves it, and what it, its vjp and its jvp give.
+
+Each case is a folder with config.json, the weights, and io.safetensors; of some, original.safetensors has the weights
+under the original layout's names, of which diffusers' conversion of such files makes the model's own again.
+"""
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
+
+from derivatives import jvp, vjp
+from oracle import folder, numbers, randomize, save
+
+out = folder()
+
+
+def original_names(model):
+    """The state as Stability's files have it."""
+    state, c = dict(model.state_dict()), model.config
+    outer = {"pos_embed.proj": "x_embedder.proj", "context_embedder": "context_embedder", "proj_out": "final_layer.linear",
+             "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+             "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+             "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+             "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2"}
+    swapped = lambda t: torch.cat(t.chunk(2)[::-1])
+    kinds = "weight", "bias"
+    found = {"pos_embed": state.pop("pos_embed.pos_embed")}
+    for ours, theirs in outer.items():
+        found |= {f"{theirs}.{k}": state.pop(f"{ours}.{k}") for k in kinds}
+    found |= {f"final_layer.adaLN_modulation.1.{k}": swapped(state.pop(f"norm_out.linear.{k}")) for k in kinds}
+    for i in range(c.num_layers):
+        block, last = f"transformer_blocks.{i}.", i == c.num_layers - 1
+        for side, attention, names, norms in [
+                ("x_block", "attn", ("to_q", "to_k", "to_v", "to_out.0"), ("norm_q", "norm_k")),
+                ("context_block", "attn", ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"), ("norm_added_q", "norm_added_k")),
+                ("x_block", "attn2", ("to_q", "to_k", "to_v", "to_out.0"), ("norm_q", "norm_k"))]:
+            ours, theirs = f"{block}{attention}.", f"joint_blocks.{i}.{side}.{attention}."
+            for k in kinds:
+                if f"{ours}{names[0]}.{k}" in state:
+                    found[f"{theirs}qkv.{k}"] = torch.cat([state.pop(f"{ours}{n}.{k}") for n in names[:3]])
+                if f"{ours}{names[3]}.{k}" in state:
+                    found[f"{theirs}proj.{k}"] = state.pop(f"{ours}{names[3]}.{k}")
+            for norm, name in zip(norms, ("ln_q", "ln_k")):
+                if f"{ours}{norm}.weight" in state:
+                    found[f"{theirs}{name}.weight"] = state.pop(f"{ours}{norm}.weight")
+        for side, norm, feed in ("x_block", "norm1", "ff"), ("context_block", "norm1_context", "ff_context"):
+            theirs = f"joint_blocks.{i}.{side}."
+            for k in kinds:
+                modulation = state.pop(f"{block}{norm}.linear.{k}")
+                found[f"{theirs}adaLN_modulation.1.{k}"] = swapped(modulation) if last and side == "context_block" else modulation
+                for ours, name in ("net.0.proj", "fc1"), ("net.2", "fc2"):
+                    if f"{block}{feed}.{ours}.{k}" in state:
+                        found[f"{theirs}mlp.{name}.{k}"] = state.pop(f"{block}{feed}.{ours}.{k}")
+    assert not state, sorted(state)
+    found = {f"model.diffusion_model.{name}": tensor for name, tensor in found.items()}
+    back = convert_sd3_transformer_checkpoint_to_diffusers(dict(found))
+    assert back.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, back[name]) for name, tensor in model.state_dict().items())
+    return found
+
+
+medium = dict(
+    sample_size=8, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4, joint_attention_dim=24,
+    caption_projection_dim=32, pooled_projection_dim=20, pos_embed_max_size=6)
+normed = dict(medium, qk_norm="rms_norm")
+# config, batch, height, width, tokens, whether in the original layout, too
+transformers = {
+    # of heads as wide as the published ones, as files of the original layout do not tell that
+    "medium": (dict(medium, attention_head_dim=64, num_attention_heads=1, caption_projection_dim=64), 1, 8, 8, 5, True),
+    "small_heads": (medium, 2, 8, 8, 5, False),
+    "medium_3_5": (dict(normed, num_layers=3, dual_attention_layers=(0, 1)), 2, 8, 12, 7, True),
+    "large_3_5": (normed, 1, 4, 8, 3, False),
+    "whole_table": (medium, 1, 12, 12, 1, False),
+    "odd_patches": (medium, 2, 2, 10, 5, False),  # the table's crop is not in its middle
+    "dual_without_norm": (dict(medium, dual_attention_layers=(1,)), 1, 4, 4, 5, False),  # and the last layer's
+    "one_layer": (dict(normed, num_layers=1), 1, 4, 4, 5, False),
+    "patch_of_1": (dict(medium, patch_size=1, sample_size=4, out_channels=3), 1, 5, 3, 5, False),
+    "one_head": (dict(normed, attention_head_dim=16, num_attention_heads=1, caption_projection_dim=16), 1, 4, 4, 5, False),
+}
+for name, (config, n, height, width, tokens, original) in transformers.items():
+    model = randomize(SD3Transformer2DModel(**config), "sd3/")
+    # random, too: a table that is made and not loaded would show
+    model.pos_embed.pos_embed.copy_(numbers("sd3/positions", *model.pos_embed.pos_embed.shape))
+    path = out / "sd3" / name
+    model.save_pretrained(path)
+    c = model.config
+    key = f"sd3/{name}/"
+    x, w = numbers(key + "x", n, c.in_channels, height, width), numbers(key + "w", n, c.out_channels, height, width)
+    time = torch.tensor([500.25, 3.0][:n])
+    states, pooled = numbers(key + "states", n, tokens, c.joint_attention_dim), numbers(key + "pooled", n, c.pooled_projection_dim)
+    f = lambda x: model(x, states, pooled, time).sample
+    y, g = vjp(f, x, w)
+    v = numbers(key + "v", *x.shape)
+    save(path / "io.safetensors", dict(x=x, time=time, states=states, pooled=pooled, y=y, w=w, vjp=g, v=v, jv=jvp(f, x, v)),
+         rounding=3e-5)
+    if original:
+        save(path / "original.safetensors", original_names(model))
+
+# Times ---------------------------------------------------------------------------------------------------------------
+
+grids = {}
+for shift in 1.0, 3.0:
+    for steps in 1, 2, 4, 28, 50:
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+        scheduler.set_timesteps(steps)
+        grids[f"{shift:g}.{steps}"] = scheduler.sigmas
+        grids[f"{shift:g}.{steps}.times"] = scheduler.timesteps
+(out / "times").mkdir()
+save(out / "times" / "sigmas.safetensors", grids)
