@@ -266,7 +266,7 @@ def text_expected(model, config, projected=None):
             out = body(ids, output_hidden_states=True)
             name = f"{length}.{pad}."
             expected |= {name + "ids": ids, name + "last": out.last_hidden_state, name + "pooled": out.pooler_output,
-                         name + "penultimate": body.final_layer_norm(out.hidden_states[-2])}
+                         name + "penultimate": body.final_layer_norm(out.hidden_states[-2]), name + "hidden": out.hidden_states[-2]}
             if projected:
                 expected[name + "projected"] = projected(out.pooler_output)
     layers = body.encoder.layers

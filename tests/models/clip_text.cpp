@@ -31,6 +31,7 @@ void compare(const clip_text& encode, const safetensors::file& expected) {
     CHECK(relative_l2(encode(ids), read(expected, prefix + "last")) < tolerance);
     CHECK(relative_l2(encode(ids.to(at::kInt)), read(expected, prefix + "last")) < tolerance);
     CHECK(relative_l2(encode.penultimate(ids), read(expected, prefix + "penultimate")) < tolerance);
+    CHECK(relative_l2(encode.hidden(ids), read(expected, prefix + "hidden")) < tolerance);
     CHECK(relative_l2(encode.pooled(ids), read(expected, prefix + "pooled")) < tolerance);
     if (expected.contains(prefix + "projected"))
       CHECK(relative_l2(encode.projected(ids), read(expected, prefix + "projected")) < tolerance);

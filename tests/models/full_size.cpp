@@ -1,10 +1,11 @@
 // Full-size models against diffusers', and the memory that loading them takes; no test of ctest's, as it
-// needs 8 GB of disk:
+// needs 18 GB of disk:
 //   PYTHONPATH=tests/support python3 tests/models/full_size.py FOLDER
-//   for model in sd15_unet sd21_unet vae; do models_diffusion_full FOLDER/$model; done
+//   for model in sd15_unet sd21_unet vae sd35_medium; do models_diffusion_full FOLDER/$model; done
 // One model a run, so that none is loaded into memory that another has left. Exits with 1 where an output
 // differs by more than 1e-4 (relative L2), or loading took more than 1.2 times the weights.
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
+#include <pushforward/libtorch/models/sd3_transformer.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 
 #include <support/oracle.hpp>
@@ -75,6 +76,16 @@ int main(int argc, char** argv) try {
     });
     c.same("encoder", timed("encoder", [&] { return vae.encode(tensor("image")); }), tensor("latent"));
     c.same("decoder", timed("decoder", [&] { return vae.decode(tensor("z")); }), tensor("pixels"));
+  } else if (expected.tensors().count("pooled")) {
+    const auto net = loaded(c, file, [&] {
+      return models::sd3_transformer(models::sd3_transformer_config::read(path / "config.json"),
+                                     {{file}, {}});
+    });
+    const at::Tensor x = tensor("x"), time = tensor("time");
+    const models::sd3_condition condition{tensor("states"), tensor("pooled")};
+    const auto pass = [&] { return net(x, time, condition); };
+    c.same("output", timed("first pass", pass), tensor("y"));
+    timed("second pass, its weights laid out", pass);
   } else {
     const auto net = loaded(c, file, [&] {
       return models::unet(models::unet_config::read(path / "config.json"), {{file}, {}});

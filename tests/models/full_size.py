@@ -1,12 +1,12 @@
-"""full_size.py FOLDER [MODEL...]: random models of the full size of Stable Diffusion 1.5 and 2.1 (sd15_unet,
-sd21_unet, vae; without a name all), and what they give, for the program models_diffusion_full and the benchmarks.
-Needs 8 GB of disk for all, and memory for one of them at a time."""
+"""full_size.py FOLDER [MODEL...]: random models of the full size of Stable Diffusion 1.5, 2.1 and 3.5 medium (sd15_unet,
+sd21_unet, vae, sd35_medium; without a name all), and what they give, for the program models_diffusion_full and the
+benchmarks. Needs 18 GB of disk for all, and memory for one of them at a time, at most 12 GB."""
 
 import sys
 import time
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
 
 from oracle import folder, numbers, randomize, save
 
@@ -20,6 +20,9 @@ models = {
     "vae": (AutoencoderKL, dict(
         block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)),
+    "sd35_medium": (SD3Transformer2DModel, dict(
+        num_layers=24, num_attention_heads=24, caption_projection_dim=1536, pos_embed_max_size=384, qk_norm="rms_norm",
+        dual_attention_layers=tuple(range(13)))),
 }
 for name in sys.argv[2:] or models:
     kind, config = models[name]
@@ -35,6 +38,14 @@ for name in sys.argv[2:] or models:
             y = model(x, t, context).sample
             seconds = time.perf_counter() - start
             save(path / "io.safetensors", dict(x=x, time=t, context=context, y=y))
+        elif kind is SD3Transformer2DModel:
+            x = numbers("x", 1, 16, 64, 64)
+            states, pooled = numbers("states", 1, 77 + 256, 4096), numbers("pooled", 1, 2048)
+            t = torch.tensor([481.25])
+            start = time.perf_counter()
+            y = model(x, states, pooled, t).sample
+            seconds = time.perf_counter() - start
+            save(path / "io.safetensors", dict(x=x, time=t, states=states, pooled=pooled, y=y))
         else:
             image = numbers("image", 1, 3, 512, 512)
             z = numbers("z", 1, 4, 64, 64)

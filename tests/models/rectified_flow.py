@@ -4,8 +4,10 @@ Each case is a folder with config.json, the weights, and io.safetensors; of some
 under the original layout's names, of which diffusers' conversion of such files makes the model's own again.
 """
 
+from types import SimpleNamespace
+
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 
 from derivatives import jvp, vjp
@@ -95,6 +97,43 @@ for name, (config, n, height, width, tokens, original) in transformers.items():
          rounding=3e-5)
     if original:
         save(path / "original.safetensors", original_names(model))
+
+# Texts ---------------------------------------------------------------------------------------------------------------
+
+class stand_in:
+    """For a tokenizer or an encoder of a pipeline: gives `answer` to every call."""
+    dtype, model_max_length = torch.float32, 77
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __call__(self, *_, **__):
+        return self.answer
+
+
+class encoded(SimpleNamespace):
+    """What an encoder of transformers answers: its states, and the first of its tuple."""
+
+    def __getitem__(self, i):
+        return self.first
+
+
+tokenizer = stand_in(SimpleNamespace(input_ids=torch.zeros(2, 5, dtype=torch.int64)))
+clip = {}
+for name, width in ("l", 12), ("g", 20):
+    clip[name] = numbers(f"texts/{name}", 2, 5, width)
+    clip[f"pooled_{name}"] = numbers(f"texts/pooled_{name}", 2, width // 2)
+encoders = [stand_in(encoded(first=clip[f"pooled_{n}"], hidden_states=[None, clip[n], None])) for n in "lg"]
+t5 = numbers("texts/t5", 2, 7, 40)
+small = SD3Transformer2DModel(**dict(medium, joint_attention_dim=40))
+for name, third in ("with_t5", stand_in(encoded(first=t5))), ("without_t5", None):
+    pipeline = StableDiffusion3Pipeline(
+        transformer=small, scheduler=FlowMatchEulerDiscreteScheduler(), vae=None, text_encoder=encoders[0], tokenizer=tokenizer,
+        text_encoder_2=encoders[1], tokenizer_2=tokenizer, text_encoder_3=third, tokenizer_3=tokenizer)
+    states, _, pooled, _ = pipeline.encode_prompt(["one", "another"], None, None, max_sequence_length=7,
+                                                  do_classifier_free_guidance=False)
+    (out / "texts").mkdir(exist_ok=True)
+    save(out / "texts" / f"{name}.safetensors", clip | dict(t5=t5 if third else torch.zeros_like(t5), states=states, pooled=pooled))
 
 # Times ---------------------------------------------------------------------------------------------------------------
 

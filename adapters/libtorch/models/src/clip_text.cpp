@@ -115,10 +115,10 @@ struct clip_text::parts {
     return ids.to(tokens.device(), at::kLong);
   }
 
-  at::Tensor run(const at::Tensor& ids, std::int64_t blocks) const {
-    const at::Tensor x = at::embedding(tokens, ids) + positions.narrow(0, 0, ids.size(1));
-    return final_norm(transformer(x, blocks));
+  at::Tensor hidden(const at::Tensor& ids, std::int64_t blocks) const {
+    return transformer(at::embedding(tokens, ids) + positions.narrow(0, 0, ids.size(1)), blocks);
   }
+  at::Tensor run(const at::Tensor& ids, std::int64_t blocks) const { return final_norm(hidden(ids, blocks)); }
 
   at::Tensor pooled(const at::Tensor& ids) const {
     at::Tensor at_end;
@@ -148,6 +148,10 @@ at::Tensor clip_text::operator()(const at::Tensor& ids) const {
 
 at::Tensor clip_text::penultimate(const at::Tensor& ids) const {
   return parts_->run(parts_->checked(ids), parts_->config.num_hidden_layers - 1);
+}
+
+at::Tensor clip_text::hidden(const at::Tensor& ids) const {
+  return parts_->hidden(parts_->checked(ids), parts_->config.num_hidden_layers - 1);
 }
 
 at::Tensor clip_text::pooled(const at::Tensor& ids) const { return parts_->pooled(parts_->checked(ids)); }

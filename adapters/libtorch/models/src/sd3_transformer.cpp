@@ -359,6 +359,25 @@ void check_condition(const sd3_transformer& net, const sd3_condition& condition)
 
 } // namespace
 
+sd3_condition joined_texts(const at::Tensor& clip_l, const at::Tensor& clip_g, const at::Tensor& pooled_l,
+                           const at::Tensor& pooled_g, const at::Tensor& t5) {
+  const auto n = clip_l.dim() == 3 ? clip_l.size(0) : 0;
+  for (const auto* states : {&clip_l, &clip_g, &t5})
+    if (states->dim() != 3 || states->size(0) != n || (states != &t5 && states->size(1) != clip_l.size(1)))
+      throw shape_mismatch("joined_texts: the states are " + text_of(clip_l) + ", " + text_of(clip_g) +
+                           " and " + text_of(t5) + ", but must be [N, L, D], the first two of one length");
+  for (const auto* pooled : {&pooled_l, &pooled_g})
+    if (pooled->dim() != 2 || pooled->size(0) != n)
+      throw shape_mismatch("joined_texts: the pooled states are " + text_of(pooled_l) + " and " +
+                           text_of(pooled_g) + ", but must be [N, D] of " + std::to_string(n) + " texts");
+  const at::Tensor clip = at::cat({clip_l, clip_g}, 2);
+  const auto left = t5.size(2) - clip.size(2);
+  if (left < 0)
+    throw shape_mismatch("joined_texts: T5's states are " + text_of(t5) + ", narrower than those of CLIP, " +
+                         text_of(clip));
+  return {at::cat({at::constant_pad_nd(clip, {0, left}), t5}, 1), at::cat({pooled_l, pooled_g}, 1)};
+}
+
 sd3_transformer::sd3_transformer(const sd3_transformer_config& config, const weights& w)
     : parts_{std::make_shared<const parts>(config, w)} {}
 

@@ -59,6 +59,9 @@ public:
   at::Tensor operator()(const at::Tensor& ids) const;
   /// The same without the last block.
   at::Tensor penultimate(const at::Tensor& ids) const;
+  /// That before the final layer norm, transformers' hidden_states[-2]: what Stable Diffusion 3 is
+  /// conditioned on.
+  at::Tensor hidden(const at::Tensor& ids) const;
   /// The last hidden state at the first end token of each sequence, [N, hidden_size].
   /// \throws bad_option for a sequence without end token
   at::Tensor pooled(const at::Tensor& ids) const;

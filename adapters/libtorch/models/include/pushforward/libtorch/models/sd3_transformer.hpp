@@ -51,6 +51,18 @@ struct sd3_condition {
   at::Tensor pooled; ///< [N or 1, pooled_projection_dim]
 };
 
+/// What Stable Diffusion 3's three text encoders say of a prompt, joined as `diffusers`'
+/// StableDiffusion3Pipeline does: along the channels CLIP-L, CLIP-G and zeros, and after them, along the
+/// tokens, T5; pooled CLIP-L, CLIP-G.
+/// \param clip_l,clip_g     [N, L, D]: `clip_text::hidden`
+/// \param pooled_l,pooled_g [N, D]: `clip_text::projected`
+/// \param t5 [N, L', D] at least as wide as both together; zeros of T5's shape where it is left out
+/// (published:
+///           256 tokens of 4096)
+/// \throws shape_mismatch
+sd3_condition joined_texts(const at::Tensor& clip_l, const at::Tensor& clip_g, const at::Tensor& pooled_l,
+                           const at::Tensor& pooled_g, const at::Tensor& t5);
+
 /// The network. Cheap to copy. Autograd and forward-mode differentiation go through it; in the latter
 /// attention takes memory that grows with the square of the tokens, as the fused kernels have no forward
 /// derivative.
