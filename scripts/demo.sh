@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Completes and super-resolves real handwritten digits under six update policies (inexact, forward-mode, exact and
-# VAE-Newton, gradient descent, none), and writes out/mnist/index.html.
+# Completes and super-resolves real handwritten digits under seven update policies (posterior step, inexact, forward-mode,
+# exact and VAE-Newton, gradient descent, none), and writes out/mnist/index.html.
 #
 #   scripts/demo.sh           the whole comparison, in minutes; it says where the first picture is as soon as it is there
 #   scripts/demo.sh --quick   a few digits, to see that everything runs

@@ -25,6 +25,9 @@ struct arguments {
   std::int64_t batch = 1;
   std::filesystem::path out;
   steering_options steering;
+
+  /// By default the rule that docs/policies-benchmark.md recommends.
+  arguments() { steering.policy = policy_kind::posterior_step; }
 };
 
 using examples::policies;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the programs that sample on held-out digits, under six update policies (inexact, forward-mode, exact and
-# VAE-Newton, gradient descent, none), and writes FOLDER/index.html.
+# Runs the programs that sample on held-out digits, under seven update policies (posterior step, inexact, forward-mode,
+# exact and VAE-Newton, gradient descent, none), and writes FOLDER/index.html.
 #
 #   examples/mnist/demo.sh --programs FOLDER --out FOLDER [--quick]
 #
@@ -58,18 +58,18 @@ made=0
 picture() { # picture <program> <name> <its options...>
   run "$1" "${@:3}" --out "$out/$2"
   made=$((made + 1))
-  printf '   %s of 13: %s\n' $made "$out/$2.png"
+  printf '   %s of 15: %s\n' $made "$out/$2.png"
 }
 
 restore() { # restore <program> <task> <its options...>
   local program=$1 task=$2 policy
   shift 2
-  for policy in inexact_newton forward_mode_newton gradient_descent none; do
+  for policy in posterior_step inexact_newton forward_mode_newton gradient_descent none; do
     local iterations=(--K 3)
-    if [ $policy = none ]; then iterations=(); fi
+    case $policy in none | posterior_step) iterations=() ;; esac
     picture "$program" "${task}__$policy" "$@" "${noise[@]}" --policy $policy "${iterations[@]}" --batch $pictures
   done
-  picture "$program" "${task}__flow" "$@" --model flow --policy inexact_newton --K 3 --batch $pictures
+  picture "$program" "${task}__flow" "$@" --model flow --batch $pictures
   picture "$program" "${task}__vae_newton" "$@" "${noise[@]}" --model latent_ddpm --policy vae_newton --K 5 --lr 0.5 \
     --lr-last 0.1 --batch $pictures
 }
@@ -81,9 +81,9 @@ picture superres superres_x4__exact_newton "${exact[@]}" --policy exact_newton -
 
 printf '== the policies on %s digits\n' $digits
 evaluate() { run evaluate --digits $digits --batch $digits --K 3 --out "$out/rows.jsonl" "$@"; }
-evaluate "${noise[@]}" --policies inexact_newton forward_mode_newton gradient_descent none
-evaluate --model flow --policies inexact_newton gradient_descent
-evaluate "${noise[@]}" --model latent_ddpm --policies vae_newton gradient_descent none --rates 0.5:0.1
+evaluate "${noise[@]}" --policies posterior_step inexact_newton forward_mode_newton gradient_descent none
+evaluate --model flow --policies posterior_step inexact_newton gradient_descent
+evaluate "${noise[@]}" --model latent_ddpm --policies posterior_step vae_newton gradient_descent none --rates 0.5:0.1
 run evaluate --digits 1 --out "$out/rows.jsonl" --policies exact_newton "${exact[@]}" --rates 0.5
 
 printf '== directions and spectrum\n'

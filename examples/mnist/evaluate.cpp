@@ -32,7 +32,7 @@ using pushforward::bad_option;
 struct request {
   mnist::arguments base;
   std::vector<std::string> tasks{"superres_x4", "inpaint_upper"};
-  std::vector<std::string> policies{"inexact_newton", "gradient_descent", "none"};
+  std::vector<std::string> policies{"posterior_step", "inexact_newton", "gradient_descent", "none"};
   std::vector<std::size_t> iterations{5};
   std::vector<std::string> rates{"0.5:0.02"};
   std::int64_t digits = 500;

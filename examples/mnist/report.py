@@ -12,7 +12,7 @@ import math
 import pathlib
 import sys
 
-COLOURS = {"inexact_newton": "#1b6ca8", "forward_mode_newton": "#4fa3d1", "gradient_descent": "#d1495b",
+COLOURS = {"posterior_step": "#6a3d9a", "inexact_newton": "#1b6ca8", "forward_mode_newton": "#4fa3d1", "gradient_descent": "#d1495b",
            "exact_newton": "#e0a030", "vae_newton": "#2e8b57", "none": "#777777"}
 TASKS = {"superres_x4": "super-resolution x4", "superres_x2": "super-resolution x2", "inpaint_upper": "upper half known",
          "inpaint_lower": "lower half known", "inpaint_left": "left half known", "inpaint_right": "right half known",
@@ -64,7 +64,7 @@ def read_rows(paths):
 
 
 def setting(s):
-    if s["policy"] == "none":
+    if s["policy"] in ("none", "posterior_step"):
         return "-", "-"
     return str(s["K"]), f"{s['lr']:g} → {s['lr_last']:g}" if s["lr"] != s["lr_last"] else f"{s['lr']:g}"
 
@@ -187,7 +187,7 @@ def figure(folder, name):
     kept = sum(d["judge_reads"] == d["label"] for d in digits)
     rmse = math.sqrt(sum(d["constraint_rmse"] ** 2 for d in digits) / n)
     k, rate = setting(s)
-    detail = f"{s['steps']} steps. " if s["policy"] == "none" else f"{s['steps']} steps, K = {k}, rate {rate}. "
+    detail = f"{s['steps']} steps. " if k == "-" else f"{s['steps']} steps, K = {k}, rate {rate}. "
     return (f'<figure><div class="heads"><span>start</span><span>known</span><span>result</span><span>truth</span></div>'
             f'<img alt="{html.escape(name)}: start, known, result and truth of {n} digits" src="{data_url(folder / (name + ".png"), "png")}">'
             f'<figcaption><b style="color:{COLOURS[s["policy"]]}">{html.escape(words(s["policy"]))}</b> ({MODELS[s["model"]]}). {detail}'
@@ -215,8 +215,10 @@ def page(folder, out):
              "<h1>Steering a diffusion model onto a constraint, on handwritten digits</h1>",
              "<p>A network that was trained only to remove noise from MNIST's digits is asked to restore digits it has never seen: "
              "from half of their pixels, or from 8 x 8 blocks. It was not trained for either. While noise becomes a digit, "
-             "each clean estimate is moved towards what is known, and the <b>update policies</b> below differ in how that "
-             "move is carried back to the noisy picture: <b>inexact Newton</b> pushes the error forward through the network "
+             "each clean estimate is moved towards what is known, and the <b>update policies</b> below differ in how. The "
+             "<b>posterior step</b> moves the estimate itself, by a conjugate-gradient step on what the network's own "
+             "Jacobian says of its error, at two passes a time step. The others carry the move back to the noisy picture: "
+             "<b>inexact Newton</b> pushes the error forward through the network "
              "(<i>J e</i>, one more forward pass), <b>forward-mode Newton</b> does so by automatic differentiation, <b>gradient descent</b> pulls it back (<i>J<sup>T</sup> e</i>, a backward pass), "
              "<b>exact Newton</b> solves with the whole Jacobian, <b>VAE-Newton</b> works on a VAE's latents without any backward "
              "pass, and <b>none</b> ignores what is known.</p>"]

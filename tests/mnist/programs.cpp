@@ -169,6 +169,7 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
            {"inpaint", {"--mask", "m.png", "--share", "0.5"}, "--share has no effect"},
            {"inpaint", {"--mask", ""}, "--mask: must not be empty"},
            {"inpaint", {"--policy", "none", "--K", "3"}, "--K has no effect"},
+           {"inpaint", {"--K", "3"}, "--K has no effect with --policy posterior_step"},
            {"inpaint", {"--renoise", "0"}, "--renoise has no effect"},
            {"inpaint", {"--probe", "nan"}, "--probe: must be automatic, reference"},
            {"evaluate", {"--probe", "inf"}, "--probe: must be automatic, reference"},
@@ -214,8 +215,8 @@ TEST_CASE("options that would do nothing, and numbers out of range, are refused 
 TEST_CASE("a run writes its picture and its trace") {
   const scratch_folder folder;
   const auto r = run(folder, "inpaint",
-                     {"--known", "left", "--steps", "3", "--K", "2", "--batch", "2", "--first", "1", "--out",
-                      (folder / "two").string()});
+                     {"--known", "left", "--policy", "inexact_newton", "--steps", "3", "--K", "2", "--batch",
+                      "2", "--first", "1", "--out", (folder / "two").string()});
   INFO(r.said);
   REQUIRE(r.status == 0);
   const auto picture = mnist::read_png(folder / "two.png");
@@ -230,9 +231,9 @@ TEST_CASE("a run writes its picture and its trace") {
   CHECK(j["digits"].size() == 2);
 
   SECTION("a digit of a batch comes out as by itself") {
-    const auto one = run(
-        folder, "inpaint",
-        {"--known", "left", "--steps", "3", "--K", "2", "--first", "2", "--out", (folder / "one").string()});
+    const auto one = run(folder, "inpaint",
+                         {"--known", "left", "--policy", "inexact_newton", "--steps", "3", "--K", "2",
+                          "--first", "2", "--out", (folder / "one").string()});
     INFO(one.said);
     REQUIRE(one.status == 0);
     const json k = json::parse(read_bytes(folder / "one.json"));
@@ -240,6 +241,19 @@ TEST_CASE("a run writes its picture and its trace") {
     const double alone = k["digits"][0]["constraint_rmse"], together = j["digits"][1]["constraint_rmse"];
     CHECK(alone == Approx(together).epsilon(1e-3));
   }
+}
+
+TEST_CASE("the default policy is the posterior step, at two passes a time step") {
+  const scratch_folder folder;
+  const auto r =
+      run(folder, "superres", {"--steps", "3", "--batch", "2", "--out", (folder / "two").string()});
+  INFO(r.said);
+  REQUIRE(r.status == 0);
+  const json j = json::parse(read_bytes(folder / "two.json"));
+  CHECK(j["settings"]["policy"] == "posterior_step");
+  CHECK(j["settings"]["krylov"] == 1);
+  CHECK(j["costs_of_the_batch"]["passes"] == 2 * 3 * 2);
+  CHECK(j["costs_of_the_batch"]["backward_passes"] == 0);
 }
 
 TEST_CASE("gradient descent costs a backward pass an inner iteration, and none costs one pass a step") {
@@ -298,6 +312,7 @@ TEST_CASE("models, regions, starts and policies of the command line run, and are
        newton}};
   for (const auto& job : jobs) {
     auto arguments = job.arguments;
+    if (!job.told.contains("policy")) arguments.insert(arguments.end(), {"--policy", "inexact_newton"});
     arguments.insert(arguments.end(), {"--steps", "10", "--K", "3", "--out", (folder / "run").string()});
     const auto r = run(folder, job.program, arguments);
     INFO(job.program << " " << job.arguments.front() << " " << job.arguments.back() << ": " << r.said);
@@ -314,9 +329,10 @@ TEST_CASE("models, regions, starts and policies of the command line run, and are
 
 TEST_CASE("digits from 8 x 8 blocks hold to the blocks, and most are read as what they are") {
   const scratch_folder folder;
-  const auto r = run(folder, "superres",
-                     {"--factor", "4", "--steps", "20", "--eta", "1", "--K", "5", "--lr", "0.5", "--lr-last",
-                      "0.02", "--batch", "6", "--out", (folder / "six").string()});
+  const auto r =
+      run(folder, "superres",
+          {"--factor", "4", "--steps", "20", "--eta", "1", "--policy", "inexact_newton", "--K", "5", "--lr",
+           "0.5", "--lr-last", "0.02", "--batch", "6", "--out", (folder / "six").string()});
   INFO(r.said);
   REQUIRE(r.status == 0);
   const json digits = json::parse(read_bytes(folder / "six.json"))["digits"];
@@ -396,9 +412,9 @@ TEST_CASE("inpaint: the transparent part of a mask is filled in, and said to be"
   mnist::write_png(folder / "light.png", light);
   write_bytes(folder / "clear.png", png_of(clear));
   const auto trace = [&](const char* mask) {
-    const auto r = run(
-        folder, "inpaint",
-        {"--mask", (folder / mask).string(), "--steps", "2", "--K", "1", "--out", (folder / "run").string()});
+    const auto r =
+        run(folder, "inpaint",
+            {"--mask", (folder / mask).string(), "--steps", "2", "--out", (folder / "run").string()});
     INFO(r.said);
     REQUIRE(r.status == 0);
     CHECK(holds(r.said, "transparent parts") == (mask == std::string("clear.png")));
@@ -435,7 +451,8 @@ TEST_CASE("spectrum: J and J^T share their largest eigenvalue; one half's are re
 TEST_CASE("the reference's probe is 0.005, where an epsilon prediction's own is larger near noise") {
   const scratch_folder folder;
   const auto loss_after = [&](const std::vector<std::string>& probe) {
-    std::vector<std::string> arguments{"--steps", "2", "--K", "2", "--out", (folder / "run").string()};
+    std::vector<std::string> arguments{"--policy", "inexact_newton",         "--steps", "2", "--K", "2",
+                                       "--out",    (folder / "run").string()};
     arguments.insert(arguments.end(), probe.begin(), probe.end());
     const auto r = run(folder, "inpaint", arguments);
     INFO(r.said);
@@ -480,7 +497,7 @@ TEST_CASE("Ctrl-C ends a run with what it has") {
   const scratch_folder folder;
   const auto output = folder / "output.txt";
   const pid_t id =
-      start("inpaint", {"--steps", "1000", "--K", "10", "--out", (folder / "part").string()}, output);
+      start("inpaint", {"--steps", "1000", "--krylov", "10", "--out", (folder / "part").string()}, output);
   // the first line of progress shows that the loop runs
   for (int i = 0; i < 6000 && !holds(read_bytes(output), "%"); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

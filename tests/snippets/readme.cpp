@@ -22,9 +22,9 @@ int main() {
   const network net;
   const pf::rectified_flow path;
   const tensor y{{0.5F, 0, 0, 0}, {-1, 0, 0, 0}}, known{{1, 0, 0, 0}, {1, 0, 0, 0}}; // the first of four
-  const auto result = pf::sample(pf::standard_normal(y, {.seed = 1}), pf::model{net, path},
-                                 pf::rectified_flow_euler(path), pf::masked<tensor>(y, known),
-                                 pf::update{pf::inexact_newton{}, pf::infinity_norm{.rate = {0.5, 0.02}}, 5});
+  const auto result =
+      pf::sample(pf::standard_normal(y, {.seed = 1}), pf::model{net, path}, pf::rectified_flow_euler(path),
+                 pf::masked<tensor>(y, known), pf::posterior_step{});
   std::cout.precision(3);
   for (float v : result.x) std::cout << v << ' ';
   std::cout << '\n' << result.passes.forward << " passes, " << result.passes.backward << " backward\n";
