@@ -22,7 +22,7 @@ struct in_latents : pf::decoded<Constraint, Decoder, pf::decoder_vjp> {
 struct digits {
   const mnist::digit_model& model;
   const mnist::judge& judge;
-  mnist::either_path path = model.path();
+  examples::any_path path = model.path();
   double rate = 1.0;
   inline static const std::vector<std::string> task_names{"upper", "left", "box",        "random10",
                                                           "x2",    "x4",   "blur_noise", "x4_noise"};

@@ -64,7 +64,7 @@ void check_sampling_options(const CLI::App& app, const arguments& a) {
     refuse({"--renoise"}, "with --model " + to_string(a.model) + ", which has --eta: leave it out");
   if (s.one_step_beta) refuse({"--eta"}, "with --one-step-beta: leave one of the two out");
   examples::as_option(s.start < 1.0 ? "--steps, --start" : "--steps",
-                      [&] { return either_path(a.model).sampler(s); });
+                      [&] { return path_of(a.model).sampler(s); });
   if (s.steps > 1) return;
   const std::string last = "with --steps 1, whose one step ends without noise: leave it out";
   if (s.eta > 0.0) refuse({"--eta"}, last);

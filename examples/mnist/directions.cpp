@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
     const auto named = [&](const char* end) { return mnist::with_ending(a.out, end); };
     mnist::require_writable({named(".svg"), named(".png"), named(".json")}, inputs_of(a));
     o.time = time.value_or(a.model == mnist::model_kind::flow ? 0.5 : 500.0);
-    examples::as_option("--time", [&] { return mnist::either_path(a.model).at(o.time); });
+    examples::as_option("--time", [&] { return mnist::path_of(a.model).at(o.time); });
     const mnist::digit_model model(a.model, a.weights);
     o.row = pixel[0];
     o.column = pixel[1];

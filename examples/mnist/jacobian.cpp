@@ -14,7 +14,7 @@ namespace mnist {
 
 namespace pf = pushforward;
 using traits = pf::tensor_traits<at::Tensor>;
-using estimator = pf::estimator<at::Tensor, pf::libtorch::differentiable_denoiser, either_path>;
+using estimator = pf::estimator<at::Tensor, pf::libtorch::differentiable_denoiser, examples::any_path>;
 
 namespace {
 

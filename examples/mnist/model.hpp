@@ -4,10 +4,9 @@
 
 #include "networks.hpp"
 
+#include <common/any_path.hpp>
+
 #include <pushforward/libtorch/denoiser.hpp>
-#include <pushforward/paths/rectified_flow.hpp>
-#include <pushforward/paths/variance_preserving.hpp>
-#include <pushforward/samplers/path_sampler.hpp>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,7 +15,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 namespace mnist {
@@ -29,29 +27,8 @@ enum class model_kind {
 
 std::string to_string(model_kind kind);
 
-/// Either of the two paths, chosen at run time.
-class either_path {
-public:
-  explicit either_path(model_kind kind);
-
-  pushforward::coefficients at(double t) const;
-  double model_time(double t) const;
-  double time_at(double fraction) const;
-
-  /// The grid of a run, from noise or from the middle, and how much new noise its steps add.
-  struct sampling {
-    std::size_t steps = 20;
-    double eta = 0.0;           ///< DDIM; 0 is deterministic
-    bool one_step_beta = false; ///< DDIM with the reference's noise
-    double renoise = 0.0;       ///< rectified flow; 0 is Euler's step
-    double start = 1.0;
-  };
-  /// DDIM or Euler. \throws pushforward::bad_option for an option of the other path
-  pushforward::path_sampler sampler(const sampling& options) const;
-
-private:
-  std::variant<pushforward::variance_preserving, pushforward::rectified_flow> path_;
-};
+/// What the networks were trained on: linear betas, or the rectified flow.
+examples::any_path path_of(model_kind kind);
 
 /// One trained model. Read-only once made; refers to nothing.
 class digit_model {
@@ -62,7 +39,7 @@ public:
 
   model_kind kind() const { return kind_; }
   const pushforward::libtorch::differentiable_denoiser& denoiser() const { return denoiser_; }
-  const either_path& path() const { return path_; }
+  const examples::any_path& path() const { return path_; }
   bool latent() const { return kind_ == model_kind::latent_ddpm; }
   /// Only where `latent()`.
   const pushforward::libtorch::differentiable_decoder& decoder() const { return *decoder_; }
@@ -75,7 +52,7 @@ private:
   std::shared_ptr<unet> network_;
   std::shared_ptr<vae> autoencoder_;
   pushforward::libtorch::differentiable_denoiser denoiser_;
-  either_path path_;
+  examples::any_path path_;
   std::optional<pushforward::libtorch::differentiable_decoder> decoder_;
 };
 

@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
     examples::require_fonts();
     examples::require_writable(examples::spectra_files(a.out), inputs_of(a));
     for (const double t : times)
-      examples::as_option("--times", [&] { return mnist::either_path(a.model).at(t); });
+      examples::as_option("--times", [&] { return mnist::path_of(a.model).at(t); });
     const mnist::digit_model model(a.model, a.weights);
     const auto digits = mnist::choose_digits(a.data, a.first, 1);
     if (times.empty())

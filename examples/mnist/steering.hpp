@@ -22,7 +22,7 @@ using examples::step_kind;
 using examples::to_string;
 
 struct steering_options : examples::update_options {
-  either_path::sampling sampling;
+  examples::any_path::sampling sampling;
   std::uint64_t seed = 0;
   std::uint64_t first_sample = 0; ///< global index of the batch's first digit
 };

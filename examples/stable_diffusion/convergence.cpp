@@ -228,16 +228,17 @@ private:
   }
 
   json settings_of_all() const {
-    return {{"picture", examples::name_of(a_.picture.picture)},
-            {"width", target_.size(3) * m_.scale()},
-            {"height", target_.size(2) * m_.scale()},
-            {"known", a_.known},
-            {"steps", a_.run.steps},
-            {"K", a_.run.update.iterations},
-            {"krylov", a_.krylov},
-            {"probe", a_.run.update.probe > 0.0 ? json(a_.run.update.probe) : json("automatic")},
-            {"eta", a_.run.eta ? json(*a_.run.eta) : json("one-step beta")},
-            {"seed", a_.run.seed}};
+    json j{{"picture", examples::name_of(a_.picture.picture)},
+           {"width", target_.size(3) * m_.scale()},
+           {"height", target_.size(2) * m_.scale()},
+           {"known", a_.known},
+           {"steps", a_.run.steps},
+           {"K", a_.run.update.iterations},
+           {"krylov", a_.krylov},
+           {"probe", a_.run.update.probe > 0.0 ? json(a_.run.update.probe) : json("automatic")},
+           {"seed", a_.run.seed}};
+    describe_noise(j, m_.path(), a_.run);
+    return j;
   }
 
   const arguments& a_;
@@ -307,8 +308,7 @@ int main(int argc, char** argv) {
       ->group(group);
   add_probe_option(app, a.run.update.probe)->group(group);
   add_number(app, "--steps", a.run.steps, step_counts, "time steps")->group(group);
-  add_number(app, "--eta", a.run.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
-      ->group(group);
+  add_noise_options(app, a.run, group);
   add_number(app, "--seed", a.run.seed, any_seed, "of all noise")->group(group);
   examples::add_output_option(app, a.run.out, "writes this name with .svg, .png, .json and .html",
                               {".svg", ".png", ".json", ".html"})
@@ -316,7 +316,7 @@ int main(int argc, char** argv) {
   add_model_options(app, a.model);
   return examples::run_with(app, argc, argv, [&] {
     check_model_options(app, a.model);
-    check_eta(app, a.run);
+    check_noise(app, a.run);
     return run(a);
   });
 }

@@ -36,7 +36,7 @@ enum class probe_vectors {
 struct arguments {
   model_arguments model;
   subject_arguments subject;
-  double time = 600.0;
+  std::optional<double> time{}; ///< unless given six tenths of the noisiest
   std::array<std::int64_t, 2> pixel{24, 26};
   probe_vectors vectors = probe_vectors::one_hot;
   double probe = 1.0;
@@ -108,7 +108,7 @@ std::string drawn(const std::vector<product>& products, const std::vector<exampl
   const double bar_x = left + 2.0 * (width + gap);
   examples::drawing page(std::max(bar_x + bar + 76.0, 700.0), top + height + 44.0,
                          "Heat maps of J v and J^T v for one latent pixel");
-  page.text(left, 28, "Where one latent pixel is felt, at t = " + number(a.time), 17);
+  page.text(left, 28, "Where one latent pixel is felt, at t = " + number(*a.time), 17);
   const std::string pixel =
       "the framed pixel (" + std::to_string(a.pixel[0]) + ", " + std::to_string(a.pixel[1]) + ")";
   if (a.vectors == probe_vectors::ones) {
@@ -157,13 +157,14 @@ json rows_of_map(const at::Tensor& map) {
   return rows;
 }
 
-int run(const arguments& a) {
+int run(arguments a) {
   examples::require_fonts();
   const auto named = [&](const char* end) { return examples::with_ending(a.out, end); };
   examples::require_writable({named(".json"), named(".svg"), named(".png")}, inputs_of(a.model, a.subject));
   const subject what(a.subject);
   const model_outline outline = outline_of(a.model);
-  const picture_size size = what.require_servable(outline, {a.time}, "--time");
+  if (!a.time) a.time = 0.6 * outline.path.last();
+  const picture_size size = what.require_servable(outline, {*a.time}, "--time");
   const auto [row, column] = a.pixel;
   const auto rows = size.height / outline.scale, columns = size.width / outline.scale;
   if (row >= rows || column >= columns)
@@ -175,7 +176,7 @@ int run(const arguments& a) {
   const auto vectors = vectors_at(clean, a);
   pass_counts counts;
   const auto products = m.with_denoiser([&](const auto& denoiser) {
-    const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, variance_preserving> e(
+    const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, examples::any_path> e(
         model(denoiser, m.path()), counts);
     examples::progress_bar bar("jacobian");
     const auto look = [&](std::size_t done) {
@@ -183,7 +184,7 @@ int run(const arguments& a) {
       bar.show(static_cast<double>(done), static_cast<double>(1 + 2 * vectors.size()));
     };
     look(0);
-    const auto at = e.evaluate(what.noised(m, clean, a.time), a.time);
+    const auto at = e.evaluate(what.noised(m, clean, *a.time), *a.time);
     look(1);
     std::vector<at::Tensor> forward, backward; // one after the other: a graph of all takes too much memory
     for (const auto& v : vectors) {
@@ -216,7 +217,7 @@ int run(const arguments& a) {
   };
   const json j{{"model", m.facts()},
                {"at", what.name()},
-               {"t", a.time},
+               {"t", *a.time},
                {"pixel", a.pixel},
                {"vectors", a.vectors == probe_vectors::ones ? "ones" : "one_hot"},
                {"probe", a.probe > 0.0 ? json(a.probe) : json("automatic")},
@@ -256,7 +257,8 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Jacobian", output = "Output";
-  examples::add_number(app, "--time", a.time, examples::not_negative, "time t, noise at the greatest")
+  examples::add_number(app, "--time", a.time, examples::not_negative,
+                       "time t, noise at the greatest: 1000, or 1 of a flow [600, 0.6]")
       ->group(group);
   examples::add_number(app, "--pixel", a.pixel, examples::whole_numbers{0, 8191},
                        "row and column in the latent")

@@ -203,6 +203,16 @@ void require_agreement(const models::clip_text_config& text, const models::clip_
                    std::to_string(text.vocab_size) + " tokens; do they belong together?");
 }
 
+/// The path, whose times are those that the network is fed under the convention that was chosen.
+examples::any_path path_of(const models::checkpoint& c, const model_arguments& a) {
+  const auto* diffusion = std::get_if<pushforward::variance_preserving>(&c.path);
+  if (a.time == time_convention::usual) return {c.path};
+  if (!diffusion)
+    throw bad_option("--time-convention reference is of diffusion models; a flow is fed 1000 times its time: "
+                     "leave it out");
+  return {diffusion->with_time_offset(0.0)};
+}
+
 /// In the usual convention: 1 is none.
 double guidance_scale(const model_arguments& a) {
   return a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
@@ -269,14 +279,16 @@ void add_model_options(CLI::App& app, model_arguments& a) {
   app.add_option_function<std::string>(
          "--prediction",
          [&a](const std::string& word) {
-           if (word != "epsilon" && word != "v" && word != "sample")
+           try {
+             a.prediction = pushforward::prediction_named(word);
+           } catch (const bad_option&) {
              throw CLI::ValidationError("--prediction",
-                                        examples::shown(word) + " is not one of epsilon, sample, v");
-           a.prediction = word == "epsilon"  ? pushforward::prediction_type::epsilon
-                          : word == "sample" ? pushforward::prediction_type::sample
-                                             : pushforward::prediction_type::v;
+                                        examples::shown(word) +
+                                            " is not one of epsilon, sample, v, flow, reverse_flow");
+           }
          },
-         "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v")
+         "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v; of a rectified flow "
+         "flow, or reverse_flow (InstaFlow), which no checkpoint of these networks says")
       ->type_name("WORD")
       ->group(group);
   examples::add_name(app, "--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
@@ -301,8 +313,8 @@ void add_model_options(CLI::App& app, model_arguments& a) {
   examples::add_choice<time_convention>(
       app, "--time-convention", a.time,
       {{"usual", time_convention::usual}, {"reference", time_convention::reference}},
-      "what the UNet is fed at time t; usual: t - 1, as it was trained; reference: t, as the published "
-      "notebooks",
+      "what the UNet is fed at time t of a diffusion; usual: t - 1, as it was trained; reference: t, as the "
+      "published notebooks",
       group);
   const std::string prompt = "Prompt";
   examples::add_text(app, "--prompt", a.prompt, "what the picture shows [nothing]")->group(prompt);
@@ -361,7 +373,7 @@ model_outline outline_of(const model_arguments& a) {
   for (const auto& part : {c.text_encoder, c.unet}) models::check_weights(part);
   require_agreement(models::unet_config_of(c.unet), channels, a);
   require_agreement(models::clip_text_config_of(c.text_encoder), tokenizer_of(c, a), a, c);
-  return {c.path, scale, channels};
+  return {path_of(c, a), scale, channels};
 }
 
 autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
@@ -378,7 +390,7 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   const c10::NoGradGuard no_grad;
   const auto c =
       models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
-  path_ = a.time == time_convention::reference ? c.path.with_time_offset(0.0) : c.path;
+  path_ = path_of(c, a);
   const auto tokenizer = tokenizer_of(c, a);
   const auto where = placement_of(a.unet, a.unet.device);
   const double scale = guidance_scale(a);
@@ -408,18 +420,19 @@ latent_model::latent_model(const model_arguments& a, const std::function<void(co
   else
     denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
   facts_ = {{"checkpoint", examples::name_of(a.checkpoint)},
-            {"prediction", c.prediction == pushforward::prediction_type::v        ? "v"
-                           : c.prediction == pushforward::prediction_type::sample ? "sample"
-                                                                                  : "epsilon"},
+            {"prediction", name_of(c.prediction)},
             {"prompt", a.prompt},
             {"negative_prompt", a.negative_prompt},
             {"guidance", scale},
-            {"time_convention", a.time == time_convention::reference ? "reference" : "usual"},
             {"device", a.unet.device},
             {"dtype", to_string(where.type)},
             {"vae_dtype", to_string(vae.type)},
             {"threads", at::get_num_threads()}};
-  if (path_.alpha_bar(path_.last()) == 0.0) facts_["zero_terminal_snr"] = true;
+  if (!path_.is_flow()) {
+    facts_["time_convention"] = a.time == time_convention::reference ? "reference" : "usual";
+    if (const auto& path = path_.diffusion(); path.alpha_bar(path.last()) == 0.0)
+      facts_["zero_terminal_snr"] = true;
+  }
   if (!a.vae.empty()) facts_["vae"] = examples::name_of(a.vae);
   keep_freed_memory();
 }

@@ -1,12 +1,13 @@
 #pragma once
 /// \file
-/// A local checkpoint of Stable Diffusion 1.x or 2.x as the programs use it: a denoiser under one prompt, its
-/// path, and the autoencoder.
+/// A local checkpoint of Stable Diffusion 1.x or 2.x, or of a flow with the same network, as the programs use
+/// it: a denoiser under one prompt, its path, and the autoencoder.
+
+#include <common/any_path.hpp>
 
 #include <pushforward/guidance.hpp>
 #include <pushforward/libtorch/denoiser.hpp>
 #include <pushforward/libtorch/models/branching.hpp>
-#include <pushforward/paths/variance_preserving.hpp>
 
 #include <ATen/core/Tensor.h>
 
@@ -32,7 +33,7 @@ struct part_placement {
   c10::ScalarType type = c10::ScalarType::Float;
 };
 
-/// What the network is fed at time t of the path.
+/// What the network is fed at time t of a diffusion's path.
 enum class time_convention {
   usual,    ///< t - 1, what it was trained on and `diffusers` feeds
   reference ///< t, as the reference's notebooks do
@@ -74,7 +75,7 @@ double resolution_of(c10::ScalarType type);
 /// What a checkpoint's configurations and the headers of its files say, so that what does not fit is refused
 /// before networks are loaded.
 struct model_outline {
-  pushforward::variance_preserving path;
+  examples::any_path path;
   std::int64_t scale;    ///< pixels of a side to one of the latent's
   std::int64_t channels; ///< of the latent
 };
@@ -116,7 +117,7 @@ public:
   template <class F> decltype(auto) with_denoiser(F&& f) const {
     return std::visit(std::forward<F>(f), *denoiser_);
   }
-  const pushforward::variance_preserving& path() const { return path_; }
+  const examples::any_path& path() const { return path_; }
   const pushforward::libtorch::differentiable_decoder& vae() const { return autoencoder_->maps; }
   /// Pixels of a side to one of the latent's.
   std::int64_t scale() const { return autoencoder_->scale; }
@@ -131,7 +132,7 @@ public:
   const nlohmann::ordered_json& facts() const { return facts_; }
 
 private:
-  pushforward::variance_preserving path_;
+  examples::any_path path_;
   c10::Device device_;
   std::optional<autoencoder> autoencoder_;
   std::optional<std::variant<unguided, guided>> denoiser_;

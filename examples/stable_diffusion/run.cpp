@@ -15,7 +15,6 @@
 #include <pushforward/error.hpp>
 #include <pushforward/estimate.hpp>
 #include <pushforward/libtorch/safetensors.hpp>
-#include <pushforward/samplers/ddim.hpp>
 
 #include <ATen/ATen.h>
 
@@ -51,7 +50,7 @@ std::string shown(const json& value) {
   return list;
 }
 
-json settings_of(const task& t, const run_arguments& a) {
+json settings_of(const latent_model& m, const task& t, const run_arguments& a) {
   const auto& u = a.update;
   json j = t.settings;
   j["policy"] = to_string(u.policy);
@@ -70,7 +69,7 @@ json settings_of(const task& t, const run_arguments& a) {
   }
   j["steps"] = a.steps;
   j["start"] = a.start;
-  j["eta"] = a.eta ? json(*a.eta) : json("one-step beta");
+  describe_noise(j, m.path(), a);
   j["seed"] = a.seed;
   j["batch"] = a.batch;
   return j;
@@ -173,8 +172,19 @@ at::Tensor read_start(const fs::path& path, const at::Tensor& like) {
   return libtorch::read_tensor(safetensors::file(path), "start").to(like.options());
 }
 
+void describe_noise(json& settings, const examples::any_path& path, const run_arguments& a) {
+  if (path.is_flow())
+    settings["renoise"] = a.renoise;
+  else
+    settings["eta"] = a.eta ? json(*a.eta) : json("one-step beta");
+}
+
 void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,
                       const picture_size& size) {
+  if (o.path.is_flow() && a.eta)
+    throw bad_option("--eta has no effect on a flow, which has --renoise: leave it out");
+  if (!o.path.is_flow() && a.renoise > 0.0)
+    throw bad_option("--renoise has no effect on a diffusion model, which has --eta: leave it out");
   sampler_of(o.path, a);
   const auto height = size.height / o.scale, width = size.width / o.scale;
   require_start(a.latents, {a.batch, o.channels, height, width});
@@ -195,6 +205,13 @@ void run_arguments::set_rates(const CLI::App& app, double first, double last) {
   if (app.count("--lr-last") == 0) update.lr_last = std::min(last, update.lr);
 }
 
+void add_noise_options(CLI::App& app, run_arguments& a, const std::string& group) {
+  using namespace examples;
+  add_number(app, "--eta", a.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")->group(group);
+  add_number(app, "--renoise", a.renoise, shares, "of a flow: the share of noise that a step draws anew")
+      ->group(group);
+}
+
 void add_run_options(CLI::App& app, run_arguments& a) {
   using namespace examples;
   add_update_options(app, a.update, "sample");
@@ -203,8 +220,7 @@ void add_run_options(CLI::App& app, run_arguments& a) {
   add_number(app, "--start", a.start, positive_shares,
              "where to start: 1 from noise, less from the noised input (image to image)")
       ->group(sampler);
-  add_number(app, "--eta", a.eta, shares, "DDIM's noise [the reference's one-step-beta noise]")
-      ->group(sampler);
+  add_noise_options(app, a, sampler);
   add_number(app, "--seed", a.seed, any_seed, "of all noise")->group(sampler);
   add_number(app, "--batch", a.batch, whole_numbers{1, 1000}, "samples at once")->group(sampler);
   add_name(app, "--latents", a.latents,
@@ -221,24 +237,26 @@ void add_run_options(CLI::App& app, run_arguments& a) {
       ->group(output);
 }
 
-void check_eta(const CLI::App& app, const run_arguments& a) {
-  if (a.steps == 1 && a.eta.value_or(0.0) > 0.0)
-    examples::refuse_given(app, {"--eta"}, "with --steps 1, whose one step ends without noise: leave it out");
+void check_noise(const CLI::App& app, const run_arguments& a) {
+  const std::string last = "with --steps 1, whose one step ends without noise: leave it out";
+  if (a.steps == 1 && a.eta.value_or(0.0) > 0.0) examples::refuse_given(app, {"--eta"}, last);
+  if (a.steps == 1 && a.renoise > 0.0) examples::refuse_given(app, {"--renoise"}, last);
 }
 
 void check_run_options(const CLI::App& app, const run_arguments& a) {
   examples::check_update_options(app, a.update);
-  check_eta(app, a);
+  check_noise(app, a);
   if (!a.latents.empty() && (a.eta == 0.0 || a.steps == 1))
     examples::refuse_given(app, {"--seed"},
                            "with --latents and steps without noise, as nothing is drawn: leave it out");
 }
 
-path_sampler sampler_of(const variance_preserving& path, const run_arguments& a,
+path_sampler sampler_of(const examples::any_path& path, const run_arguments& a,
                         const std::string& steps_option) {
   return examples::as_option(a.start < 1.0 ? steps_option + ", --start" : steps_option, [&] {
-    return ddim(path,
-                {a.steps, a.eta.value_or(0.0), a.eta ? ddim_noise::eta : ddim_noise::one_step_beta, a.start});
+    if (path.is_flow()) return path.sampler({.steps = a.steps, .renoise = a.renoise, .start = a.start});
+    return path.sampler(
+        {.steps = a.steps, .eta = a.eta.value_or(0.0), .one_step_beta = !a.eta, .start = a.start});
   });
 }
 
@@ -363,7 +381,7 @@ int write_results(const latent_model& m, const task& t, const run_arguments& a, 
     files.add(picture_name(a, i, f.pictures.size()), examples::png_bytes(picture));
     page.pictures.push_back({which.empty() ? "result" : "result " + std::to_string(i), picture});
   }
-  const json settings = settings_of(t, a);
+  const json settings = settings_of(m, t, a);
   json costs = costs_of(s);
   costs.update(f.costs);
   const json trace{{"task", t.name},

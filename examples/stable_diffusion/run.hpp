@@ -37,7 +37,8 @@ struct run_arguments {
   examples::update_options update;
   std::size_t steps = 20;
   double start = 1.0;
-  std::optional<double> eta{}; ///< none: the reference's one-step-beta noise
+  std::optional<double> eta{}; ///< of a diffusion; none: the reference's one-step-beta noise
+  double renoise = 0.0;        ///< of a flow
   std::uint64_t seed = 0;
   std::int64_t batch = 1;
   std::filesystem::path latents; ///< a file with the noise to start from; empty: drawn
@@ -50,14 +51,18 @@ struct run_arguments {
   void set_rates(const CLI::App& app, double first, double last);
 };
 
-/// Those of `examples::add_update_options`, and --steps, --start, --eta, --seed, --batch, --latents, --out,
+/// Those of `examples::add_update_options`, and --steps, --start, --eta, --renoise, --seed, --batch,
+/// --latents, --out,
 /// --frames, --save-latents.
 void add_run_options(CLI::App& app, run_arguments& a);
 
 /// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
 void check_run_options(const CLI::App& app, const run_arguments& a);
-/// Of them --eta alone, for a program without the others.
-void check_eta(const CLI::App& app, const run_arguments& a);
+/// Of them --eta and --renoise alone, for a program without the others.
+void add_noise_options(CLI::App& app, run_arguments& a, const std::string& group);
+void check_noise(const CLI::App& app, const run_arguments& a);
+/// Says in a run's settings which of the two was chosen, as the path has it.
+void describe_noise(nlohmann::ordered_json& settings, const examples::any_path& path, const run_arguments& a);
 
 /// What a run writes: OUT.png (OUT-0.png and so on for a batch), OUT.json, OUT.html, and as asked
 /// OUT-frames.png and OUT.safetensors.
@@ -73,9 +78,9 @@ void require_files(const run_arguments& a, const model_arguments& m,
 /// \throws pushforward::bad_file, pushforward::bad_option
 at::Tensor read_start(const std::filesystem::path& file, const at::Tensor& like);
 
-/// DDIM on a path, with the noise that was chosen. \throws pushforward::bad_option, with the option's name,
-/// for more steps than the path has times \param steps_option that gives the steps
-pushforward::path_sampler sampler_of(const pushforward::variance_preserving& path, const run_arguments& a,
+/// DDIM, or Euler on a flow, with the noise that was chosen. \throws pushforward::bad_option, with the
+/// option's name, for more steps than the path has times \param steps_option that gives the steps
+pushforward::path_sampler sampler_of(const examples::any_path& path, const run_arguments& a,
                                      const std::string& steps_option = "--steps");
 
 /// For the start of a program, before networks are loaded: refuses a run that the model cannot serve, of

@@ -27,24 +27,27 @@ enum class start_kind { clean_estimate, noise };
 struct arguments {
   model_arguments model;
   subject_arguments subject;
-  std::vector<double> times{900.0, 700.0, 500.0, 300.0};
+  std::vector<double> times{}; ///< unless given nine, seven, five and three tenths of the noisiest
   std::size_t krylov = 10;
   start_kind from = start_kind::clean_estimate;
   double probe = 0.0;
   std::filesystem::path out = "spectrum";
 };
 
-int run(const arguments& a) {
+int run(arguments a) {
   examples::require_fonts();
   examples::require_writable(examples::spectra_files(a.out), inputs_of(a.model, a.subject));
   const subject what(a.subject);
-  what.require_servable(outline_of(a.model), a.times, "--times");
+  const model_outline outline = outline_of(a.model);
+  if (a.times.empty())
+    for (const double share : {0.9, 0.7, 0.5, 0.3}) a.times.push_back(share * outline.path.last());
+  what.require_servable(outline, a.times, "--times");
   what.require_room(a.model);
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
   const at::Tensor clean = what.latent(m);
   const auto all = m.with_denoiser([&](const auto& denoiser) {
     pass_counts counts;
-    const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, variance_preserving> e(
+    const estimator<at::Tensor, std::remove_cvref_t<decltype(denoiser)>, examples::any_path> e(
         model(denoiser, m.path()), counts);
     std::optional<estimate<at::Tensor>> at;
     return examples::spectra(a.times, [&](double t, const std::string& of, const auto& tell) {
@@ -89,7 +92,9 @@ int main(int argc, char** argv) {
   arguments a;
   add_subject_options(app, a.subject);
   const std::string group = "Spectrum", output = "Output";
-  examples::add_number(app, "--times", a.times, examples::not_negative, "times t, noise at the greatest")
+  examples::add_number(
+      app, "--times", a.times, examples::not_negative,
+      "times t, noise at the greatest: 1000, or 1 of a flow [900 700 500 300, or 0.9 0.7 0.5 0.3]")
       ->group(group);
   examples::add_number(app, "--krylov", a.krylov, examples::whole_numbers{1, 1000}, "Arnoldi steps")
       ->group(group);

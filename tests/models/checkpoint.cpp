@@ -32,6 +32,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// By value: of checkpoints that do not last.
+variance_preserving diffusion_of(const checkpoint& c) { return std::get<variance_preserving>(c.path); }
+
 const std::string stable_diffusion_betas =
     R"("beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000)";
 
@@ -150,8 +153,8 @@ TEST_CASE("a folder that diffusers wrote is opened with its configurations, file
     CHECK(c.tokenizer == oracle / "whole/tokenizer");
     CHECK(c.cross_attention_dim == 24);
     CHECK(c.prediction == prediction_type::epsilon);
-    CHECK(c.path.last() == 1000.0);
-    CHECK(c.path.model_time(1000.0) == 999.0);
+    CHECK(diffusion_of(c).last() == 1000.0);
+    CHECK(diffusion_of(c).model_time(1000.0) == 999.0);
   }
   SECTION("shards, which hold what the whole file holds") {
     const auto c = open_checkpoint(oracle / "sharded");
@@ -427,8 +430,15 @@ TEST_CASE("a prediction that is missing or contradicts the scheduler names the o
   CHECK_THROWS_AS(open_checkpoint(folder / "c", {.prediction = prediction_type::v}), bad_option);
   CHECK_THROWS_WITH(open_checkpoint(folder / "c", {.prediction = prediction_type::v}),
                     contains_text("predicts epsilon, but the option prediction says v"));
-  CHECK_THROWS_WITH(open_checkpoint(folder / "c", {.prediction = prediction_type::flow}),
-                    contains_text("variance preserving"));
+  // of a flow no file says so: the option counts
+  for (const auto asked : {prediction_type::flow, prediction_type::reverse_flow}) {
+    const auto flow = open_checkpoint(folder / "c", {.prediction = asked});
+    CHECK(flow.prediction == asked);
+    REQUIRE(std::holds_alternative<rectified_flow>(flow.path));
+    const auto& path = std::get<rectified_flow>(flow.path);
+    CHECK(path.shift() == 1.0);
+    CHECK(path.model_time(1.0) == 1000.0);
+  }
   // a file that does not say means epsilon, as in diffusers, but leaves it to the user
   write(scheduler, "{" + stable_diffusion_betas + "}");
   CHECK(open_checkpoint(folder / "c").prediction == prediction_type::epsilon);
@@ -439,8 +449,8 @@ TEST_CASE("a prediction that is missing or contradicts the scheduler names the o
                          R"(, "rescale_betas_zero_snr": true, "prediction_type": ")" + prediction + "\"}");
     return open_checkpoint(folder / "c");
   };
-  CHECK(rescaled("v_prediction").path.alpha_bar(1000.0) == 0.0);
-  CHECK(rescaled("sample").path.alpha_bar(1000.0) == 0.0);
+  CHECK(diffusion_of(rescaled("v_prediction")).alpha_bar(1000.0) == 0.0);
+  CHECK(diffusion_of(rescaled("sample")).alpha_bar(1000.0) == 0.0);
   CHECK_THROWS_WITH(rescaled("epsilon"),
                     contains_text("scheduler_config.json: has zero terminal signal-to-noise ratio"));
 }
@@ -503,9 +513,9 @@ TEST_CASE("the published folders of Stable Diffusion are opened as what they are
     write(folder / "tokenizer/merges.txt", "");
     const auto c = open_checkpoint(folder.path());
     CHECK(std::string(name_of(c.prediction)) == published.prediction);
-    CHECK(c.path.last() == 1000.0);
-    CHECK(c.path.model_time(1000.0) == 999.0);
-    CHECK(c.path.alpha_bar(1000.0) == Approx(0.00466009509).epsilon(1e-6));
+    CHECK(diffusion_of(c).last() == 1000.0);
+    CHECK(diffusion_of(c).model_time(1000.0) == 999.0);
+    CHECK(diffusion_of(c).alpha_bar(1000.0) == Approx(0.00466009509).epsilon(1e-6));
     CHECK(c.cross_attention_dim == (published.second ? 1024 : 768));
     check_same(unet_config_of(c.unet),
                published.second ? unet_config::stable_diffusion_2() : unet_config::stable_diffusion_1());
@@ -761,7 +771,7 @@ TEST_CASE("marks in a single file say what its network predicts") {
     const auto c = open_checkpoint(write_single(folder, all, m.said));
     CAPTURE(m.more, m.said);
     CHECK(c.prediction == m.prediction);
-    CHECK((c.path.alpha_bar(1000.0) == 0.0) == m.zero_terminal_snr);
+    CHECK((diffusion_of(c).alpha_bar(1000.0) == 0.0) == m.zero_terminal_snr);
     if (m.prediction == v && !m.zero_terminal_snr)
       CHECK_THROWS_WITH(open_checkpoint(folder / "model.safetensors", {.prediction = epsilon}),
                         contains_text("says that the network predicts v"));
@@ -779,7 +789,7 @@ TEST_CASE("marks in a single file say what its network predicts") {
   auto first = single_file(768);
   first["alphas_cumprod"] = kept;
   CHECK(open_checkpoint(write_single(folder, first)).prediction == v);
-  CHECK(open_checkpoint(write_single(folder, first)).path.alpha_bar(1000.0) == 0.0);
+  CHECK(diffusion_of(open_checkpoint(write_single(folder, first))).alpha_bar(1000.0) == 0.0);
 
   const auto refused = [&](const tensors& more, const metadata& said, const checkpoint_options& options,
                            const char* message) {
@@ -885,7 +895,7 @@ TEST_CASE("a single file of the original layout is told to be 1.x or 2.x") {
   CHECK(first.unet.files == std::vector{folder / "model.safetensors"});
   CHECK_FALSE(first.unet.config);
   CHECK_FALSE(first.tokenizer);
-  CHECK(std::abs(first.path.alpha_bar(1000.0) - 0.0046600) < 1e-6); // of Stable Diffusion
+  CHECK(std::abs(diffusion_of(first).alpha_bar(1000.0) - 0.0046600) < 1e-6); // of Stable Diffusion
   const auto second = write_single(folder, single_file(1024));
   CHECK_THROWS_AS(open_checkpoint(second), bad_option);
   CHECK_THROWS_WITH(open_checkpoint(second), contains_text("pass the option prediction"));

@@ -141,6 +141,72 @@ TEST_CASE("inpaint ends at the latents of the method written in Python on diffus
   CHECK(relative_l2(same.latents(), guided.latents()) < 1e-6);
 }
 
+TEST_CASE("a flow ends at the latents of its loop written in Python on diffusers' network") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const words common{oracle / "picture.png",
+                     "--mask",
+                     oracle / "mask.png",
+                     "--batch",
+                     "2",
+                     "--prompt",
+                     "a cat",
+                     "--prediction",
+                     "reverse_flow",
+                     "--latents",
+                     oracle / "flow.safetensors",
+                     "--save-latents",
+                     "--steps",
+                     "4"};
+  const auto sampled = run(folder, oracle, "inpaint", joined(common, {"--policy", "none"}));
+  INFO(sampled.ended.said);
+  REQUIRE(sampled.ended.status == 0);
+  CHECK(relative_l2(sampled.latents(), expected(oracle, "flow.safetensors", "sampled")) < 1e-3);
+  CHECK(sampled.trace()["model"]["prediction"] == "reverse_flow");
+  CHECK(sampled.trace()["settings"]["renoise"] == 0.0);
+
+  const auto steered = joined(common, {"--K", "3", "--lr", "0.5", "--lr-last", "0.1"});
+  const auto plain = run(folder, oracle, "inpaint", steered);
+  INFO(plain.ended.said);
+  REQUIRE(plain.ended.status == 0);
+  CHECK(relative_l2(plain.latents(), expected(oracle, "flow.safetensors", "plain")) < 1e-3);
+
+  const auto guided =
+      run(folder, oracle, "inpaint", joined(steered, {"--negative-prompt", "a dog", "--guidance", "1.5"}));
+  INFO(guided.ended.said);
+  REQUIRE(guided.ended.status == 0);
+  CHECK(relative_l2(guided.latents(), expected(oracle, "flow.safetensors", "guided")) < 1e-3);
+  CHECK(guided.trace()["costs_of_the_batch"]["passes"] == 2 * 2 * 4 * (1 + 2 * 3));
+}
+
+TEST_CASE("every program takes a flow, at times of the flow, in few steps") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  const words flow{"--prediction", "reverse_flow"};
+  const auto succeeds = [&](const std::string& program, const words& arguments) {
+    const auto r = run(folder, oracle, program, joined(arguments, flow));
+    INFO(program << ": " << r.ended.said);
+    CHECK(r.ended.status == 0);
+    return r.trace();
+  };
+  for (const char* steps : {"1", "2"})
+    succeeds("inpaint", {oracle / "picture.png", "--mask", oracle / "mask.png", "--steps", steps, "--policy",
+                         "posterior_step"});
+  succeeds("superres", {oracle / "small.png", "--factor", "2", "--steps", "2", "--renoise", "1", "--K", "1"});
+  succeeds("style", {oracle / "style.png", "--clip", oracle / "clip", "--width", "64", "--height", "64",
+                     "--guidance", "1", "--K", "1", "--steps", "2"});
+  const words pixel{oracle / "picture.png", "--pixel", "3", "4", "--vectors", "ones"};
+  CHECK(succeeds("jacobian", pixel)["t"] == 0.6);
+  const auto late = run(folder, oracle, "jacobian", joined(joined(pixel, flow), {"--time", "600"}));
+  CHECK(late.ended.status == 2);
+  CHECK(holds(late.ended.said, "--time: sigma 600 lies outside"));
+  const auto spectrum = succeeds("spectrum", {oracle / "picture.png", "--krylov", "2"});
+  std::set<double> times;
+  for (const auto& one : spectrum["spectra"]) times.insert(one["t"].get<double>());
+  CHECK(times == std::set<double>{0.9, 0.7, 0.5, 0.3});
+  succeeds("convergence", {oracle / "picture.png", "--K", "1", "--steps", "2", "--krylov", "2", "--c", "1"});
+}
+
 TEST_CASE("superres ends at the latents of either pullback written in Python") {
   const auto oracle = oracle_folder(ORACLE_FOLDER);
   const scratch_folder folder;
@@ -285,7 +351,7 @@ TEST_CASE("grey in a soft mask is the weight of the constraint and of pasting") 
   const at::Tensor weights = mask.view({1, 1, 8, 8, 12, 8}).amin({3, 5});
   const at::Tensor target = m.encode(image * mask.gt(0.0));
   REQUIRE(weights.gt(0.0).logical_and(weights.lt(1.0)).any().item<bool>());
-  const auto sampler = pushforward::ddim(m.path(), {3, 0.0, pushforward::ddim_noise::eta, 1.0});
+  const auto sampler = pushforward::ddim(m.path().diffusion(), {3, 0.0, pushforward::ddim_noise::eta, 1.0});
   const at::Tensor z = m.with_denoiser([&](const auto& denoiser) {
     return pushforward::sample(pushforward::standard_normal(target, {7, 0, 0}),
                                pushforward::model(denoiser, m.path()), sampler,
@@ -427,7 +493,7 @@ TEST_CASE("the noise of a run is its seed's, and --eta and --start say which of 
                        joined(joined({oracle / "picture.png", "--known", "left"}, few), c.arguments));
     INFO(r.ended.said);
     REQUIRE(r.ended.status == 0);
-    const auto sampler = pushforward::ddim(m.path(), c.same);
+    const auto sampler = pushforward::ddim(m.path().diffusion(), c.same);
     const auto at = m.path().at(sampler.time(0));
     const at::Tensor x = c.same.start < 1.0 ? at.a * guess + at.s * noise : noise;
     CHECK(relative_l2(r.latents("start"), x) < 1e-6);
@@ -448,7 +514,8 @@ TEST_CASE("the noise of a run is its seed's, and --eta and --start say which of 
   REQUIRE(enlarged.ended.status == 0);
   const at::Tensor large =
       fitted(image_of(read_picture(oracle / "small.png")), fitting::resize, picture_size{64, 96});
-  const auto at = m.path().at(pushforward::ddim(m.path(), {3, 0.0, ddim_noise::eta, 0.5}).time(0));
+  const auto at =
+      m.path().at(pushforward::ddim(m.path().diffusion(), {3, 0.0, ddim_noise::eta, 0.5}).time(0));
   CHECK(relative_l2(enlarged.latents("start"), at.a * m.encode(large) + at.s * noise) < 1e-6);
 }
 
@@ -945,7 +1012,21 @@ TEST_CASE("bad input is one line and status 2, and leaves no file") {
            {"inpaint", {picture, "--mask", mask, "--text-device", "cuda:99"}, "--list-devices"},
            {"inpaint", {picture, "--mask", mask, "--variant", "fp16"}, "no weights of variant fp16"},
            {"inpaint", {picture, "--mask", mask, "--prediction", "v"}, "the option prediction says v"},
-           {"inpaint", {picture, "--mask", mask, "--prediction", "flow"}, "epsilon, sample, v"},
+           {"inpaint",
+            {picture, "--mask", mask, "--prediction", "noise"},
+            "epsilon, sample, v, flow, reverse_flow"},
+           {"inpaint",
+            {picture, "--mask", mask, "--renoise", "0.5"},
+            "--renoise has no effect on a diffusion"},
+           {"inpaint",
+            {picture, "--mask", mask, "--prediction", "flow", "--eta", "0"},
+            "--eta has no effect on a flow"},
+           {"inpaint",
+            {picture, "--mask", mask, "--prediction", "flow", "--steps", "1", "--renoise", "1"},
+            "--renoise has no effect with --steps 1"},
+           {"inpaint",
+            {picture, "--mask", mask, "--prediction", "flow", "--time-convention", "reference"},
+            "--time-convention reference is of diffusion models"},
            {"inpaint", {picture, "--mask", mask, "--tokenizer", folder / "nowhere"}, "nowhere"},
            {"inpaint", {picture, "--mask", mask, "--vae", oracle / "wide"}, "do not belong together"},
            {"inpaint", {picture, "--mask", mask, "--vae", folder / "overflowing"}, "try --vae-dtype float32"},

@@ -19,7 +19,7 @@ namespace {
 
 template <class Denoiser>
 auto estimator_of(const latent_model& m, const Denoiser& denoiser, pushforward::pass_counts& counts) {
-  return pushforward::estimator<at::Tensor, Denoiser, pushforward::variance_preserving>(
+  return pushforward::estimator<at::Tensor, Denoiser, examples::any_path>(
       pushforward::model(denoiser, m.path()), counts);
 }
 
@@ -173,7 +173,7 @@ TEST_CASE("a study looks at the picture in the size asked for, and without one a
   const at::Tensor noise = pushforward::standard_normal(m.latents(1, 48, 32), {7, 0, 0});
   const at::Tensor clean = m.with_denoiser([&](const auto& denoiser) {
     return pushforward::sample(noise, pushforward::model(denoiser, m.path()),
-                               pushforward::ddim(m.path(), {.steps = 2}), examples::any_constraint{},
+                               pushforward::ddim(m.path().diffusion(), {.steps = 2}), examples::any_constraint{},
                                pushforward::update{pushforward::none{}})
         .x;
   });

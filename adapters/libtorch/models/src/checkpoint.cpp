@@ -208,21 +208,13 @@ std::string autoencoder_class(const fs::path& config) {
 
 bool ends_in_noise(const variance_preserving& path) { return path.alpha_bar(path.last()) == 0.0; }
 
-/// \param where the file that says so
-void require_determined(const std::string& where, const checkpoint& c) {
-  if (c.prediction == prediction_type::epsilon && ends_in_noise(c.path))
-    throw bad_file(where + ": has zero terminal signal-to-noise ratio and predicts epsilon, which says "
-                           "nothing of the sample in noise alone; such a network predicts v");
+bool is_flow(const std::optional<prediction_type>& p) {
+  return p == prediction_type::flow || p == prediction_type::reverse_flow;
 }
 
 /// The prediction of a checkpoint that says `said` (or nothing), under the option.
 prediction_type agreed(const std::string& where, std::optional<prediction_type> said,
                        std::optional<prediction_type> asked) {
-  if (asked && *asked != prediction_type::epsilon && *asked != prediction_type::sample &&
-      *asked != prediction_type::v)
-    throw bad_option(
-        where + ": the option prediction is " + std::string(name_of(*asked)) +
-        ", but Stable Diffusion 1.x and 2.x are on the variance preserving path: epsilon, sample or v");
   if (said && asked && *said != *asked)
     throw bad_option(where + ": says that the network predicts " + std::string(name_of(*said)) +
                      ", but the option prediction says " + std::string(name_of(*asked)) +
@@ -232,6 +224,22 @@ prediction_type agreed(const std::string& where, std::optional<prediction_type> 
         where + ": does not say what the network predicts; pass the option prediction: epsilon for Stable "
                 "Diffusion 1.x and 2.x-base, v for 2.0 and 2.1 at 768 x 768");
   return said ? *said : *asked;
+}
+
+/// Takes the path and the prediction that the checkpoint says, or nothing, under the option.
+/// \param where the file that says so
+void take_training(const std::string& where, checkpoint& c, const variance_preserving& path,
+                   std::optional<prediction_type> said, std::optional<prediction_type> asked) {
+  if (is_flow(asked)) {
+    c.path = rectified_flow();
+    c.prediction = *asked;
+    return;
+  }
+  c.path = path;
+  c.prediction = agreed(where, said, asked);
+  if (c.prediction == prediction_type::epsilon && ends_in_noise(path))
+    throw bad_file(where + ": has zero terminal signal-to-noise ratio and predicts epsilon, which says "
+                           "nothing of the sample in noise alone; such a network predicts v");
 }
 
 checkpoint open_folder(const fs::path& folder, const checkpoint_options& options) {
@@ -290,10 +298,8 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
   unet_config::read(*c.unet.config);
   clip_text_config::read(*c.text_encoder.config);
   auto schedule = read_scheduler(scheduler);
-  c.path = std::move(schedule.path);
   if (!schedule.prediction && !options.prediction) schedule.prediction = prediction_type::epsilon;
-  c.prediction = agreed(scheduler.string(), schedule.prediction, options.prediction);
-  require_determined(scheduler.string(), c);
+  take_training(scheduler.string(), c, schedule.path, schedule.prediction, options.prediction);
   return c;
 }
 
@@ -415,15 +421,14 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
                               file.at("alphas_cumprod").type == safetensors::dtype::f32;
   const bool keeps_rescaled = keeps_schedule && same_schedule(file.at("alphas_cumprod"), rescaled);
   // the marks count, as schedules that training rescaled are not always kept so
-  c.path = marks.zero_terminal_snr() || keeps_rescaled ? rescaled : path_of(betas);
+  const auto schedule = marks.zero_terminal_snr() || keeps_rescaled ? rescaled : path_of(betas);
   if (keeps_schedule && !keeps_rescaled && !same_schedule(file.at("alphas_cumprod"), path_of(betas)))
     throw bad_file(file.name() +
                    ": alphas_cumprod is not Stable Diffusion's schedule (scaled linear, 0.00085 to "
                    "0.012, 1000 steps); convert the checkpoint to a folder, whose scheduler says its own");
-  if (!said && ends_in_noise(c.path)) said = prediction_type::v;
+  if (!said && ends_in_noise(schedule)) said = prediction_type::v;
   if (!said && !options.prediction && clip) said = prediction_type::epsilon;
-  c.prediction = agreed(path.string(), said, options.prediction);
-  require_determined(path.string(), c);
+  take_training(path.string(), c, schedule, said, options.prediction);
   return c;
 }
 

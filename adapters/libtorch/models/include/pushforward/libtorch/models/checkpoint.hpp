@@ -1,11 +1,13 @@
 #pragma once
 /// \file
-/// Where the parts of a local Stable Diffusion 1.x or 2.x checkpoint lie, and what it was trained to predict.
+/// Where the parts of a local checkpoint of Stable Diffusion 1.x or 2.x, or of a flow with the same network
+/// (InstaFlow), lie, and what it was trained to predict.
 
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 #include <pushforward/libtorch/models/weights.hpp>
+#include <pushforward/paths/rectified_flow.hpp>
 #include <pushforward/paths/variance_preserving.hpp>
 #include <pushforward/prediction.hpp>
 
@@ -13,6 +15,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace pushforward::libtorch::models {
@@ -36,7 +39,9 @@ struct checkpoint_options {
   /// "fp16" takes `*.fp16.safetensors` in a folder. Empty takes the files without a variant, or the only
   /// variant.
   std::string variant{};
-  /// What the UNet predicts, where the checkpoint does not say.
+  /// What the UNet predicts, where the checkpoint does not say. `flow` and `reverse_flow` (InstaFlow) say
+  /// that it is a rectified flow, whatever schedule of a diffusion lies beside it: no file of these networks
+  /// says so.
   std::optional<prediction_type> prediction{};
   /// The autoencoder, or the tokenizer, comes from elsewhere: the checkpoint's is not opened, and need not be
   /// there.
@@ -53,7 +58,8 @@ struct checkpoint {
   std::optional<std::filesystem::path> tokenizer;
   /// Width of the text's states: 768 in Stable Diffusion 1.x, 1024 in 2.x.
   std::int64_t cross_attention_dim = 768;
-  variance_preserving path = variance_preserving::scaled_linear();
+  /// Of a flow without a shift, as InstaFlow's: times 1 to 0, of which the network is fed a thousandfold.
+  std::variant<variance_preserving, rectified_flow> path = variance_preserving::scaled_linear();
   prediction_type prediction = prediction_type::epsilon;
 };
 
