@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -177,4 +178,61 @@ TEST_CASE("a convolution in a half type rounds once, whether it has more pixels 
   const at::Tensor last = x.contiguous(at::MemoryFormat::ChannelsLast);
   check_rounded_once(layer, in_float, last, type);
   CHECK(layer(last).is_contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+TEST_CASE("a linear layer whose weights are of a half type gives float32 for float32") {
+  const auto type = GENERATE(at::kBFloat16, at::kHalf);
+  const parameters p(type, {20, 48});
+  const at::Tensor x = 1e5 * at::randn({2, 3, 48}); // beyond float16's range
+  const models::linear layer(p.w, 48, 20);
+  const auto in_float = [&](const at::Tensor& input) {
+    return at::linear(input, p.weight.to(at::kFloat), p.bias.to(at::kFloat));
+  };
+  CHECK(layer(x).scalar_type() == at::kFloat);
+  CHECK(relative_l2(layer(x), in_float(x)) < 1e-6);
+  const at::Tensor v = at::randn({2, 3, 20});
+  CHECK(relative_l2(vjp(layer, x, v).second, vjp(in_float, x, v).second) < 1e-6);
+}
+
+TEST_CASE("a root mean square norm is computed in float32") {
+  const auto type = GENERATE(at::kFloat, at::kBFloat16, at::kHalf, at::kDouble);
+  const parameters p(type, {12});
+  const models::rms_norm norm(p.w, 12, 0.1);
+  const at::Tensor x = 300.0 * at::randn({2, 3, 12}); // float16 cannot hold the squares
+  const auto wanted = [&](const at::Tensor& input) {
+    const at::Tensor y = input.to(at::kDouble);
+    return p.weight.to(at::kDouble) * y / at::sqrt((y * y).sum(-1, true) / 12 + 0.1);
+  };
+  const double close = type == at::kBFloat16 ? 5e-3 : type == at::kHalf ? 6e-4 : 1e-6;
+  for (const double scale : {1.0, 1e-3}) { // where epsilon counts
+    CHECK(norm((scale * x).to(type)).scalar_type() == type);
+    CHECK(relative_l2(norm((scale * x).to(type)), wanted((scale * x).to(type))) < close);
+    CHECK(relative_l2(norm(scale * x), wanted(scale * x)) < close);
+  }
+}
+
+TEST_CASE("attention adds a bias to its scores, and scales them as it is told") {
+  const std::int64_t n = 2, heads = 3, d = 4, length = 5, keys = 6;
+  const at::Tensor q = at::randn({n, length, heads * d}), k = at::randn({n, keys, heads * d}),
+                   v = at::randn({n, keys, heads * d});
+  const at::Tensor bias =
+      GENERATE(1, 2) == 1 ? at::randn({1, heads, length, keys}) : at::randn({n, heads, length, keys});
+  const auto scale =
+      GENERATE(std::optional<double>{}, std::optional<double>{1.0}, std::optional<double>{0.3});
+  const auto split = [&](const at::Tensor& x) {
+    return x.view({n, -1, heads, d}).transpose(1, 2).to(at::kDouble);
+  };
+  const auto wanted = [&](const at::Tensor& query) {
+    const at::Tensor scores =
+        scale.value_or(0.5) * at::matmul(split(query), split(k).transpose(-1, -2)) + bias.to(at::kDouble);
+    return at::matmul(at::softmax(scores, -1), split(v))
+        .transpose(1, 2)
+        .reshape({n, length, -1})
+        .to(at::kFloat);
+  };
+  const libtorch::map attend = [&](const at::Tensor& query) {
+    return models::attention(query, k, v, heads, false, bias, scale);
+  };
+  CHECK(relative_l2(attend(q), wanted(q)) < 1e-6);
+  CHECK(relative_l2(jvp(attend, q, q), jvp(wanted, q, q)) < 1e-5);
 }

@@ -1,6 +1,7 @@
 #include <pushforward/libtorch/models/clip_text.hpp>
 
 #include "clip_transformer.hpp"
+#include "token_ids.hpp"
 
 #include <ATen/ATen.h>
 
@@ -98,20 +99,11 @@ struct clip_text::parts {
   at::Tensor projection; // undefined where the files have none
 
   at::Tensor checked(const at::Tensor& ids) const {
-    if (ids.dim() != 2 || ids.size(0) < 1 || ids.size(1) < 1)
-      throw shape_mismatch("clip_text: ids must be [N, L], one sequence a row");
-    if (ids.scalar_type() != at::kLong && ids.scalar_type() != at::kInt)
-      throw bad_option(std::string("clip_text: ids must be int64 or int32, not ") +
-                       c10::toString(ids.scalar_type()));
+    check_ids(ids, config.vocab_size, "clip_text");
     if (ids.size(1) > config.max_position_embeddings)
       throw shape_mismatch("clip_text: sequences of " + std::to_string(ids.size(1)) +
                            " ids are longer than the " + std::to_string(config.max_position_embeddings) +
                            " positions of this encoder; cut them");
-    const auto low = ids.min().item<std::int64_t>(), high = ids.max().item<std::int64_t>();
-    if (low < 0 || high >= config.vocab_size)
-      throw bad_option("clip_text: id " + std::to_string(low < 0 ? low : high) + " is not one of the " +
-                       std::to_string(config.vocab_size) +
-                       " of this encoder's vocabulary; is the tokenizer of another model?");
     return ids.to(tokens.device(), at::kLong);
   }
 

@@ -120,6 +120,11 @@ std::int64_t kept_weight::size(std::int64_t axis) const {
   return state_->weight.size(axis);
 }
 
+c10::ScalarType kept_weight::type() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->weight.scalar_type();
+}
+
 at::Tensor kept_weight::plain() const {
   const std::lock_guard lock(state_->mutex);
   auto& weight = state_->weight;
@@ -140,14 +145,15 @@ linear::linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bi
 }
 
 at::Tensor linear::operator()(const at::Tensor& x) const {
-  if (packable(x) && !differentiated(x)) {
+  const bool to_be_widened = x.scalar_type() == at::kFloat && at::isReducedFloatingType(weight_.type());
+  if (packable(x) && !differentiated(x) && !to_be_widened) {
     const at::Tensor weight = weight_.packed([&](const at::Tensor& plain) {
       return call("mkldnn::_reorder_linear_weight", plain, x.numel() / plain.size(1));
     });
     return call("mkldnn::_linear_pointwise", x, weight, optional(bias_), "none", no_scalars(), "");
   }
   const at::Tensor weight = weight_.plain();
-  if (!widens(x)) return at::linear(x, weight, bias_);
+  if (!widens(x) && !to_be_widened) return at::linear(x, weight, bias_);
   if (differentiated(x)) return at::linear(wide(x), wide(weight), wide(bias_)).to(x.scalar_type());
   auto extents = x.sizes().vec();
   const at::Tensor y = product(wide(x).reshape({-1, extents.back()}), weight, bias_);
@@ -206,20 +212,20 @@ rms_norm::rms_norm(const weights& w, std::int64_t width, double epsilon)
     : weight_{w.take("weight", {width})}, epsilon_{epsilon} {}
 
 at::Tensor rms_norm::operator()(const at::Tensor& x) const {
-  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  const at::Tensor scale = (wide.square().mean(-1, true) + epsilon_).rsqrt();
-  return (wide * scale).to(x.scalar_type()) * weight_;
+  const at::Tensor y = at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
+  return weight_ * (y * at::rsqrt(y.square().mean(-1, true) + epsilon_)).to(weight_.scalar_type());
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
-                     bool causal) {
+                     bool causal, const std::optional<at::Tensor>& bias, std::optional<double> scale) {
   const auto split = [&](const at::Tensor& x) {
     return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
   };
   const at::Tensor mixed =
       forward_mode(q) || forward_mode(k) || forward_mode(v)
-          ? std::get<0>(at::_scaled_dot_product_attention_math(split(q), split(k), split(v), {}, 0.0, causal))
-          : at::scaled_dot_product_attention(split(q), split(k), split(v), {}, 0.0, causal);
+          ? std::get<0>(at::_scaled_dot_product_attention_math(split(q), split(k), split(v), bias, 0.0,
+                                                               causal, {}, scale))
+          : at::scaled_dot_product_attention(split(q), split(k), split(v), bias, 0.0, causal, scale);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(1), -1});
 }
 

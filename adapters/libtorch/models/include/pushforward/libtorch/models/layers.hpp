@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace pushforward::libtorch::models {
@@ -23,6 +24,7 @@ class kept_weight {
 public:
   explicit kept_weight(const at::Tensor& plain);
   std::int64_t size(std::int64_t axis) const;
+  c10::ScalarType type() const;
   at::Tensor plain() const;
   /// pack(plain) gives it in oneDNN's layout.
   at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const;
@@ -33,7 +35,8 @@ private:
   at::MemoryFormat format_;
 };
 
-/// y = x W^T + b on the last axis. Cheap to copy.
+/// y = x W^T + b on the last axis, in the weights' type; in float32 where x is, though the weights are of a
+/// half type. Cheap to copy.
 class linear {
 public:
   linear(const weights& w, std::int64_t in, std::int64_t out, bool with_bias = true);
@@ -88,7 +91,10 @@ private:
   double epsilon_;
 };
 
-/// w x / sqrt(mean of x^2 + epsilon) along the last axis; half types are squared in float32.
+/// y = w x / sqrt(mean(x^2) + epsilon) on the last axis, computed in float32 (float64 of float64) and rounded
+/// to the weights' type before the product with w.
+///
+/// \see B. Zhang, R. Sennrich, "Root mean square layer normalization" (2019)
 class rms_norm {
 public:
   rms_norm(const weights& w, std::int64_t width, double epsilon);
@@ -99,12 +105,14 @@ private:
   double epsilon_;
 };
 
-/// softmax(q k^T / sqrt(d)) v of `heads` heads, by libtorch's scaled dot product attention; under
+/// softmax(scale q k^T + bias) v of `heads` heads, by libtorch's scaled dot product attention; under
 /// forward-mode differentiation by matrix products, as its fused kernels have no forward derivative.
 ///
 /// q is [N, L, heads * d], k and v are [N, S, heads * d], the result is [N, L, heads * d]. Where `causal`,
-/// position i sees positions 0..i.
+/// position i sees positions 0..i. `scale` is 1 / sqrt(d) unless given; `bias` is [1 or N, heads, L, S], and
+/// not given where `causal`.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t heads,
-                     bool causal = false);
+                     bool causal = false, const std::optional<at::Tensor>& bias = {},
+                     std::optional<double> scale = {});
 
 } // namespace pushforward::libtorch::models
