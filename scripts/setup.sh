@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh          compilers, libraries, libtorch: for scripts/test.sh and scripts/demo.sh
 #   scripts/setup.sh --ci     also what .ci/run needs: clang, clang-format, doxygen, chromium, and Python's diffusers,
-#                             transformers and torch (5 GB, in the cache folder) that recorded answers are compared with
+#                             transformers, torch and sentencepiece (5 GB, in the cache folder) that recorded answers are
+#                             compared with
 #
 # Packages come from apt (as root, or with sudo). libtorch is one that is already there (PUSHFORWARD_TORCH, Torch_DIR, a
 # Python with torch, the cache folder), else the PyPI wheel, unpacked into the cache folder that all clones share:

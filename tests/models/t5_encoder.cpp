@@ -46,12 +46,17 @@ struct small_t5 {
 };
 
 void compare(const t5_encoder& encode, const safetensors::file& expected) {
-  for (const std::string length : {"1", "7", "40", "160"}) {
-    CAPTURE(length);
-    const at::Tensor ids = read(expected, length + ".ids"), last = read(expected, length + ".last");
+  int cases = 0;
+  for (const auto& [name, view] : expected.tensors()) {
+    if (!name.ends_with("ids")) continue;
+    CAPTURE(name);
+    const at::Tensor ids = read(expected, name),
+                     last = read(expected, name.substr(0, name.size() - 3) + "last");
     CHECK(relative_l2(encode(ids), last) < tolerance);
     CHECK(relative_l2(encode(ids.to(at::kInt)), last) < tolerance);
+    ++cases;
   }
+  CHECK(cases >= 3);
 }
 
 /// The small model's parameters with the last product of each feed-forward layer made `factor` times as

@@ -1,5 +1,7 @@
 #include <pushforward/libtorch/models/clip_tokenizer.hpp>
 
+#include "tokenizer_files.hpp"
+
 #include <pushforward/error.hpp>
 #include <pushforward/safetensors/regular_file.hpp>
 
@@ -25,32 +27,7 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr std::size_t longest_text = std::size_t{1} << 28; // bytes; ICU counts in 32 bits
-constexpr std::int64_t ids_end = std::int64_t{1} << 31;
-
 // --- Unicode
-
-std::u16string to_utf16(std::string_view text) {
-  if (text.size() > longest_text) throw bad_option("clip_tokenizer: a text is longer than 256 MiB");
-  std::u16string wide(text.size(), u'\0'); // UTF-16 has no more units than UTF-8
-  UErrorCode status = U_ZERO_ERROR;
-  std::int32_t n = 0;
-  u_strFromUTF8(wide.data(), static_cast<std::int32_t>(wide.size()), &n, text.data(),
-                static_cast<std::int32_t>(text.size()), &status);
-  if (U_FAILURE(status)) throw bad_option("clip_tokenizer: the text is not UTF-8");
-  wide.resize(static_cast<std::size_t>(n));
-  return wide;
-}
-
-std::string to_utf8(std::u16string_view text) {
-  std::string bytes(3 * text.size(), '\0');
-  UErrorCode status = U_ZERO_ERROR;
-  std::int32_t n = 0;
-  u_strToUTF8(bytes.data(), static_cast<std::int32_t>(bytes.size()), &n, text.data(),
-              static_cast<std::int32_t>(text.size()), &status);
-  bytes.resize(static_cast<std::size_t>(n));
-  return bytes;
-}
 
 /// NFC of Unicode 9, by which the library `tokenizers` normalises: later characters stay as and where they
 /// are.
@@ -89,12 +66,6 @@ std::u16string nfc(std::u16string_view text) {
   return normal;
 }
 
-/// The code point of valid UTF-16 at `i`, which moves on to the next.
-UChar32 next(std::u16string_view text, std::size_t& i) {
-  const char16_t first = text[i++];
-  return U16_IS_LEAD(first) ? U16_GET_SUPPLEMENTARY(first, text[i++]) : UChar32{first};
-}
-
 /// NFC, each run of white space as one space, lower case. The lower case of a character does not depend on
 /// its neighbours (no final sigma), and that of U+0130 is two characters.
 std::u16string normalized(std::u16string_view text) {
@@ -124,12 +95,6 @@ kind kind_of(UChar32 c) {
   const std::uint32_t category = U_GET_GC_MASK(c);
   if (category & U_GC_L_MASK) return kind::letter;
   return category & U_GC_N_MASK ? kind::digit : kind::other;
-}
-
-/// What a regular expression's \w matches.
-bool of_word(UChar32 c) {
-  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) ||
-         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK));
 }
 
 /// Calls word(part) for the parts of normalised text that the merges stay within.
@@ -163,39 +128,8 @@ template <class Word> void for_each_word(std::u16string_view text, Word&& word) 
 
 // --- Files
 
-[[noreturn]] void refuse(const std::string& file, const std::string& what) {
-  throw bad_file(file + ": " + what);
-}
-
-/// Of what no tokenizer's file has.
-[[noreturn]] void damaged(const std::string& file, const std::string& what) {
-  refuse(file, what + "; where the file was cut short or damaged, copy it again");
-}
-
-std::string read(const std::filesystem::path& path) {
-  return safetensors::regular_file(path).read(longest_text);
-}
-
-json read_object(const std::filesystem::path& path) {
-  json object = json::parse(read(path), nullptr, false);
-  if (!object.is_object()) damaged(path.string(), "is not a JSON object");
-  return object;
-}
-
-/// An empty object where there is no such file.
-json read_object_if_there(const std::filesystem::path& path) {
-  return safetensors::is_there(path) ? read_object(path) : json::object();
-}
-
 using vocabulary = std::unordered_map<std::string, std::int32_t>;
 using merge_list = std::vector<std::pair<std::string, std::string>>;
-
-std::int32_t id_of(const json& value, const std::string& file, const std::string& token) {
-  const bool fits =
-      value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() < ids_end;
-  if (!fits) damaged(file, "the id of token \"" + token + "\" is not a whole number from 0 to 2^31 - 1");
-  return value.get<std::int32_t>();
-}
 
 vocabulary vocabulary_of(const json& object, const std::string& file) {
   vocabulary ids;
@@ -251,142 +185,16 @@ std::array<std::string, 256> byte_symbols() {
   for (std::size_t b = 0; b < 256; ++b) {
     const bool printable = (b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad);
     const char16_t symbol = printable ? static_cast<char16_t>(b) : other++;
-    symbols[b] = to_utf8({&symbol, 1});
+    symbols[b] = utf8_of({&symbol, 1});
   }
   return symbols;
 }
 
-// --- Added tokens
-
-struct added_token {
-  std::u16string content;
-  std::int64_t id = 0;
-  bool single_word = false; ///< only between characters that are not of a word
-};
-
-/// Tokens to be found in text before it is split into words.
-class added_tokens {
-public:
-  void add(const added_token& token) {
-    if (token.content.empty()) return;
-    auto& same_start = by_first_[token.content.front()];
-    same_start.insert(std::find_if(same_start.begin(), same_start.end(),
-                                   [&](const auto& t) { return t.content.size() <= token.content.size(); }),
-                      token);
-  }
-
-  /// Calls found(id) for each token, the longest of those that start first, and between(part) for what is
-  /// left.
-  template <class Between, class Found>
-  void split(std::u16string_view text, Between&& between, Found&& found) const {
-    std::size_t from = 0;
-    for (std::size_t i = 0; i < text.size();) {
-      const added_token* const token = starting(text.substr(i));
-      const std::size_t end = i + (token ? token->content.size() : 1);
-      if (token && (!token->single_word || stands_alone(text, i, end))) {
-        between(text.substr(from, i - from));
-        found(token->id);
-        from = end;
-      }
-      i = end;
-    }
-    between(text.substr(from));
-  }
-
-private:
-  const added_token* starting(std::u16string_view text) const {
-    const auto same_start = by_first_.find(text.front());
-    if (same_start == by_first_.end()) return nullptr;
-    for (const auto& token : same_start->second)
-      if (text.starts_with(token.content)) return &token;
-    return nullptr;
-  }
-
-  static bool stands_alone(std::u16string_view text, std::size_t begin, std::size_t end) {
-    if (end < text.size() && of_word(next(text, end))) return false;
-    if (begin == 0) return true;
-    std::size_t before = begin - (U16_IS_TRAIL(text[begin - 1]) ? 2 : 1);
-    return !of_word(next(text, before));
-  }
-
-  std::unordered_map<char16_t, std::vector<added_token>> by_first_; // longest first
-};
-
-/// An entry of the files about special and added tokens.
-struct token_entry {
-  std::string content;
-  bool normalized = false; ///< to be found in normalised text
-  bool single_word = false;
-};
-
-token_entry entry_of(const json& value, bool special, const std::string& file, const std::string& key) {
-  if (value.is_string()) return {value.get<std::string>()};
-  const auto flag = [&](const char* name, bool otherwise) {
-    if (!value.contains(name)) return otherwise;
-    if (!value[name].is_boolean()) damaged(file, key + "." + name + " is neither true nor false");
-    return value[name].get<bool>();
-  };
-  if (!value.is_object() || !value.contains("content") || !value["content"].is_string())
-    damaged(file, key + " is neither a token nor an object with the token in \"content\"");
-  special = flag("special", special);
-  return {value["content"].get<std::string>(), flag("normalized", !special), flag("single_word", false)};
-}
-
-/// Special tokens under their names, and tokens that were added to the vocabulary under their ids.
-struct token_entries {
-  std::map<std::string, token_entry> named{{"bos_token", {"<|startoftext|>"}},
-                                           {"eos_token", {"<|endoftext|>"}},
-                                           {"pad_token", {"<|endoftext|>"}},
-                                           {"unk_token", {"<|endoftext|>"}}};
-  std::map<std::int64_t, token_entry> numbered;
-  std::vector<token_entry> extra;
-
-  void read_named(const json& object, bool special, const std::string& file) {
-    for (auto& [name, entry] : named)
-      if (object.contains(name) && !object[name].is_null())
-        entry = entry_of(object[name], special, file, name);
-    for (const auto* name : {"additional_special_tokens", "extra_special_tokens"}) {
-      if (!object.contains(name) || !object[name].is_array()) continue;
-      for (const json& value : object[name]) extra.push_back(entry_of(value, true, file, name));
-    }
-  }
-};
-
-token_entries read_entries(const std::filesystem::path& folder, const json& config, const json& tokenizer) {
-  token_entries entries;
-  const std::string config_name = (folder / "tokenizer_config.json").string();
-  entries.read_named(config, false, config_name);
-  if (config.contains("added_tokens_decoder")) {
-    const json& decoder = config["added_tokens_decoder"];
-    if (!decoder.is_object()) damaged(config_name, "added_tokens_decoder is not an object");
-    for (const auto& [id, value] : decoder.items()) {
-      const json number = json::parse(id, nullptr, false);
-      entries.numbered[id_of(number, config_name, id)] =
-          entry_of(value, false, config_name, "added_tokens_decoder." + id);
-    }
-    return entries;
-  }
-  const auto map_path = folder / "special_tokens_map.json", added_path = folder / "added_tokens.json";
-  entries.read_named(read_object_if_there(map_path), true, map_path.string());
-  const auto is_special = [&](const std::string& content) {
-    const auto same = [&](const token_entry& e) { return e.content == content; };
-    return std::any_of(entries.named.begin(), entries.named.end(),
-                       [&](const auto& e) { return same(e.second); }) ||
-           std::any_of(entries.extra.begin(), entries.extra.end(), same);
-  };
-  const json added = read_object_if_there(added_path);
-  for (const auto& [content, id] : added.items())
-    entries.numbered[id_of(id, added_path.string(), content)] = {content, !is_special(content)};
-  if (tokenizer.contains("added_tokens")) {
-    const std::string name = (folder / "tokenizer.json").string();
-    if (!tokenizer["added_tokens"].is_array()) damaged(name, "added_tokens is not a list");
-    for (const json& value : tokenizer["added_tokens"]) {
-      const token_entry entry = entry_of(value, false, name, "added_tokens");
-      if (!value.is_object() || !value.contains("id")) damaged(name, "added_tokens has an entry without id");
-      entries.numbered[id_of(value["id"], name, entry.content)] = entry;
-    }
-  }
-  return entries;
+std::map<std::string, token_entry> clip_special_tokens() {
+  return {{"bos_token", {"<|startoftext|>"}},
+          {"eos_token", {"<|endoftext|>"}},
+          {"pad_token", {"<|endoftext|>"}},
+          {"unk_token", {"<|endoftext|>"}}};
 }
 
 } // namespace
@@ -400,7 +208,7 @@ struct clip_tokenizer::tables {
   std::array<std::int32_t, 256> inner{}, last{}; ///< id of a byte within a word, and at its end
   std::unordered_map<std::uint64_t, merge> merges;
   added_tokens raw, normal; ///< those found before text is normalised, and after
-  std::int64_t start = 0, end = 0, pad = 0, length = 77;
+  std::int64_t start = 0, end = 0, pad = 0, length = 0;
 
   static std::uint64_t key(std::int32_t left, std::int32_t right) {
     return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
@@ -453,7 +261,7 @@ struct clip_tokenizer::tables {
     for (const auto& entry : entries.extra) all.emplace(entry.content, entry);
     for (const auto& [id, entry] : entries.numbered) all[entry.content] = entry;
     for (const auto& [content, entry] : all) {
-      const std::u16string wide = to_utf16(content);
+      const std::u16string wide = utf16_of(content, "clip_tokenizer");
       (entry.normalized ? normal : raw)
           .add({entry.normalized ? normalized(wide) : wide, id_of_token(content), entry.single_word});
     }
@@ -479,15 +287,6 @@ struct clip_tokenizer::tables {
                 "no merge makes token \"" + token + "\" of the vocabulary (id " + std::to_string(id) + ")");
   }
 
-  void set_length(const json& config, const std::string& file) {
-    if (!config.contains("model_max_length") || config["model_max_length"].is_null()) return;
-    const json& value = config["model_max_length"];
-    const double wanted = value.is_number() ? value.get<double>() : 0;
-    if (!(wanted >= 2)) damaged(file, "model_max_length is not a number from 2 on");
-    if (wanted < 65536)
-      length = static_cast<std::int64_t>(wanted); // transformers writes 1e30 for "not known"
-  }
-
   /// Merges the pair of the lowest rank, the leftmost of them, until none is left. O(n log n) for n bytes.
   void encode_word(std::u16string_view word, std::vector<std::int64_t>& ids) const {
     struct symbol {
@@ -497,7 +296,7 @@ struct clip_tokenizer::tables {
     };
     using candidate =
         std::tuple<std::size_t, std::size_t, std::int32_t>; // rank, index of the left one, merged id
-    const std::string bytes = to_utf8(word);
+    const std::string bytes = utf8_of(word);
     const std::size_t n = bytes.size();
     std::vector<symbol> symbols(n);
     std::priority_queue<candidate, std::vector<candidate>, std::greater<>> candidates;
@@ -556,12 +355,13 @@ clip_tokenizer::clip_tokenizer(const std::filesystem::path& folder) {
   } else {
     ids = vocabulary_of(read_object(vocabulary_path), vocabulary_path.string());
     fresh->set_bytes(ids, vocabulary_path.string());
-    fresh->set_merges(merges_of_lines(read(merges_path), merges_path.string()), ids, merges_path.string());
+    fresh->set_merges(merges_of_lines(read_text(merges_path), merges_path.string()), ids,
+                      merges_path.string());
   }
-  const auto entries = read_entries(folder, config, single);
+  const auto entries = read_entries(folder, config, single, clip_special_tokens());
   fresh->set_added(entries, ids, folder.string());
   fresh->require_made(entries, ids, (single.empty() ? merges_path : single_path).string());
-  fresh->set_length(config, config_path.string());
+  fresh->length = length_of(config, config_path.string(), 77);
   tables_ = std::move(fresh);
 }
 
@@ -572,7 +372,7 @@ std::vector<std::int64_t> clip_tokenizer::encode(std::string_view text) const {
     for_each_word(part, [&](std::u16string_view word) { tables_->encode_word(word, ids); });
   };
   tables_->raw.split(
-      to_utf16(text),
+      utf16_of(text, "clip_tokenizer"),
       [&](std::u16string_view part) { tables_->normal.split(normalized(part), words, found); }, found);
   return ids;
 }
