@@ -13,7 +13,8 @@ namespace pushforward::libtorch::models {
 
 namespace {
 
-constexpr std::size_t longest_cluster = 5; // bytes of a character that is looked for as a whole
+constexpr std::size_t largest_trie = 1 << 24; // bytes; T5's has 179,200
+constexpr std::size_t longest_cluster = 5;    // bytes of a character that is looked for as a whole
 
 std::uint32_t word_of(std::string_view bytes) {
   std::uint32_t word = 0;
@@ -37,7 +38,7 @@ character_map::character_map(std::string_view precompiled, const std::string& fi
   require(precompiled.size() >= 4);
   const std::size_t size = word_of(precompiled);
   precompiled.remove_prefix(4);
-  require(size >= 4 && size % 4 == 0 && size <= precompiled.size());
+  require(size >= 4 && size % 4 == 0 && size <= precompiled.size() && size <= largest_trie);
   for (std::size_t i = 0; i < size; i += 4) units_.push_back(word_of(precompiled.substr(i, 4)));
   texts_ = precompiled.substr(size);
   std::vector<std::size_t> places{way(unit(0))}; // from which a byte leads on
