@@ -173,8 +173,8 @@ TEST_CASE("a study looks at the picture in the size asked for, and without one a
   const at::Tensor noise = pushforward::standard_normal(m.latents(1, 48, 32), {7, 0, 0});
   const at::Tensor clean = m.with_denoiser([&](const auto& denoiser) {
     return pushforward::sample(noise, pushforward::model(denoiser, m.path()),
-                               pushforward::ddim(m.path().diffusion(), {.steps = 2}), examples::any_constraint{},
-                               pushforward::update{pushforward::none{}})
+                               pushforward::ddim(m.path().diffusion(), {.steps = 2}),
+                               examples::any_constraint{}, pushforward::update{pushforward::none{}})
         .x;
   });
   CHECK(relative_l2(what.latent(m), clean) < 1e-6);
