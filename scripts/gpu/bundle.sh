@@ -22,13 +22,14 @@ if [ -e "$bundle" ] && [ ! -e "$bundle/torch-version" ] && [ -n "$(ls -A "$bundl
   stop "$bundle holds other things: name a folder that is not there yet"
 fi
 
-build_targets core_libtorch libtorch_tests models_diffusion pushforward_expand_recording pushforward_gpu_benchmarks \
-  pushforward_inpaint pushforward_superres pushforward_photographs_train
+build_targets core_libtorch libtorch_tests models_diffusion models_rectified_flow models_t5 \
+  pushforward_expand_recording pushforward_gpu_benchmarks pushforward_inpaint pushforward_superres pushforward_photographs_train
 
 say "collecting in $bundle"
 rm -rf "$bundle"
 mkdir -p "$bundle/bin" "$bundle/lib"
 for program in tests/core/core_libtorch tests/libtorch/libtorch_tests tests/models/models_diffusion \
+  tests/models/models_rectified_flow tests/models/models_t5 \
   tests/support/pushforward_expand_recording benchmarks/pushforward_gpu_benchmarks benchmarks/pushforward_gpu_graph.so \
   examples/stable_diffusion/pushforward_inpaint examples/stable_diffusion/pushforward_superres \
   examples/photographs/pushforward_photographs_train; do
@@ -47,7 +48,7 @@ for program in "$bundle"/bin/*; do
   done
 done
 mkdir "$bundle/recorded"
-cp -r "$repository/tests/recorded/diffusion" "$repository/tests/recorded/programs" "$bundle/recorded/"
+cp -r "$repository"/tests/recorded/{diffusion,rectified_flow,t5,programs} "$bundle/recorded/"
 cp "$repository"/scripts/gpu/{check,program_case,with_torch}.sh "$bundle/"
 sed -n 's/^torch==\([^ +]*\).*/\1/p' "$repository/scripts/libtorch-cpu.txt" >"$bundle/torch-version"
 tar -C "$(dirname "$bundle")" -czf "$bundle.tar.gz" "$(basename "$bundle")"

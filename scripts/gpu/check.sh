@@ -68,27 +68,29 @@ start() {
 }
 
 names=()
-# test_on_device <name> <program> <processes> [<tag>]: its cases, dealt out to that many processes.
+# test_on_device <name> <program> <processes> <recording> [<tag>]: its cases, dealt out to that many processes.
 test_on_device() {
-  local name=$1 program=$2 processes=$3 i
-  shift 3
+  local name=$1 program=$2 processes=$3 recording=$4 i
+  shift 4
   "$here/with_torch.sh" "$program" --list-test-names-only "$@" >"$work/$name.cases" || true # it returns their number
   for ((i = 0; i < processes; ++i)); do
     names+=("$name-$i")
     awk -v n="$processes" -v i="$i" 'NR % n == i { gsub(/,/, "\\,"); print }' "$work/$name.cases" >"$work/$name-$i.cases"
-    start "$name-$i" "$test_seconds" env PUSHFORWARD_TEST_DEVICE=$device PUSHFORWARD_ORACLE_FOLDER="$work/diffusion" \
+    start "$name-$i" "$test_seconds" env PUSHFORWARD_TEST_DEVICE=$device PUSHFORWARD_ORACLE_FOLDER="$work/$recording" \
       OMP_NUM_THREADS=2 "$here/with_torch.sh" "$program" -w NoTests --input-file "$work/$name-$i.cases"
   done
 }
 
 if [ "$test_seconds" -gt 0 ]; then
-  for recorded in diffusion programs; do
+  for recorded in diffusion rectified_flow t5 programs; do
     "$here/with_torch.sh" pushforward_expand_recording "$here/recorded/$recorded" "$work/$recorded" ||
       echo "$recorded could not be expanded"
   done
-  test_on_device core core_libtorch 4
-  test_on_device libtorch libtorch_tests 3 '[device]'
-  test_on_device models models_diffusion 8 '[device]'
+  test_on_device core core_libtorch 4 none
+  test_on_device libtorch libtorch_tests 3 none '[device]'
+  test_on_device models models_diffusion 6 diffusion '[device]'
+  test_on_device sd3 models_rectified_flow 2 rectified_flow '[device]'
+  test_on_device t5 models_t5 1 t5 '[device]'
   given=$work/programs
   names+=(inpaint superres train)
   start inpaint "$test_seconds" "$here/program_case.sh" pushforward_inpaint "$given" "$device" plain 1e-3 \

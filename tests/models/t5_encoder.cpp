@@ -1,5 +1,7 @@
 // T5's encoder against transformers, in every layout of its parameters.
 
+#include "cases.hpp"
+
 #include <support/catch.hpp>
 #include <support/device.hpp>
 #include <support/oracle.hpp>
@@ -37,7 +39,7 @@ struct small_t5 {
   t5_config config;
 
   explicit small_t5(const std::string& name = "usual")
-      : folder{oracle_folder(ORACLE_FOLDER) / name}, config{t5_config::read(folder / "config.json")} {}
+      : folder{cases_of(name)}, config{t5_config::read(folder / "config.json")} {}
 
   weights parameters(c10::ScalarType type = at::kFloat) const {
     return {{folder / "model.safetensors"}, {type, test_device()}};

@@ -32,7 +32,7 @@ inline UChar32 next(std::u16string_view text, std::size_t& i) {
   return U16_IS_LEAD(first) ? U16_GET_SUPPLEMENTARY(first, text[i++]) : UChar32{first};
 }
 
-/// What a regular expression's \w matches.
+/// What a regular expression takes for a character of a word: letters, digits and what joins them.
 bool of_word(UChar32 c);
 
 // --- Files

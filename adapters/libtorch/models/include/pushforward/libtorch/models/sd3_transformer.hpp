@@ -87,8 +87,8 @@ private:
   std::shared_ptr<const parts> parts_;
 };
 
-/// Where a single file of the original layout (`model.diffusion_model.`) has the parameters: queries, keys
-/// and values as one, and scale and shift of what is not gated the other way round.
+/// Where a single file of the original layout has the parameters, below "model.diffusion_model.": queries,
+/// keys and values as one, and scale and shift of what is not gated the other way round.
 naming original_sd3_transformer_names(const sd3_transformer_config& config);
 
 /// A transformer under one condition, for `forward_denoiser` and `differentiable_denoiser`.
