@@ -23,7 +23,8 @@ struct digits {
   const mnist::digit_model& model;
   const mnist::judge& judge;
   examples::any_path path = model.path();
-  double rate = 1.0;
+  std::vector<double> rates{2.0, 1.0, 0.5, 0.2};
+  double last_rate = 0.02;
   inline static const std::vector<std::string> task_names{"upper", "left", "box",        "random10",
                                                           "x2",    "x4",   "blur_noise", "x4_noise"};
 

@@ -27,7 +27,8 @@ public:
   }
 
   pf::variance_exploding path{20.0, 0.01};
-  double rate = 4.0;
+  std::vector<double> rates{4.0, 2.0, 0.8};
+  double last_rate = 0.08;
   inline static const std::vector<std::string> task_names{"half", "x2", "x2_noise"};
   pf::path_sampler sampler(std::size_t steps, double renoise) const {
     return pf::karras_euler(path, {.steps = steps, .renoise = renoise});

@@ -134,7 +134,8 @@ struct options {
 /// exploding path, by Karras's grid.
 struct images {
   pf::variance_exploding path{10.0, 0.01};
-  double rate = 1.0; ///< of the infinity norm; from a fifth to twice that is tried
+  std::vector<double> rates{1.0, 0.5, 0.2}; ///< of the infinity norm that are tried
+  double last_rate = 0.02;                  ///< to which they go where there are several inner iterations
   inline static const std::vector<std::string> task_names{"block", "lines",    "random10",
                                                           "x4",    "x4_noise", "blur_noise"};
 
@@ -237,10 +238,10 @@ public:
       if (wanted("posterior step, noise of x0'"))
         f("posterior step, noise of x0'", redrawn.substr(2),
           [&] { return go(2, renoise, pf::posterior_step{.keeps_noise = false}); });
-      for (const double share : {2.0, 1.0, 0.5, 0.2})
+      for (const double first : domain_.rates)
         for (const std::size_t k : {1U, 2U, 5U}) {
           if (renoise == 0.5) continue;
-          const double first = share * domain_.rate, last = k == 1 ? first : 0.02 * domain_.rate;
+          const double last = k == 1 ? first : domain_.last_rate;
           const std::string setting =
               "K " + std::to_string(k) + text("rate", first) + (k == 1 ? "" : text("to", last)) + redrawn;
           const pf::infinity_norm rate{{first, last}};
