@@ -17,6 +17,7 @@ COLOURS = {"posterior_step": "#6a3d9a", "inexact_newton": "#1b6ca8", "forward_mo
 TASKS = {"superres_x4": "super-resolution x4", "superres_x2": "super-resolution x2", "inpaint_upper": "upper half known",
          "inpaint_lower": "lower half known", "inpaint_left": "left half known", "inpaint_right": "right half known",
          "inpaint_box": "all but a box known", "inpaint_random": "a quarter of the pixels known"}
+FIELDS = "settings", "label", "read", "rmse", "psnr", "first", "costs", "curve"  # of a row of restored digits
 MODELS = {"ddpm": "pixels, DDPM", "flow": "pixels, rectified flow", "latent_ddpm": "latents, DDPM"}
 
 
@@ -33,6 +34,8 @@ def read_rows(paths):
             try:
                 row = json.loads(line)
                 role = row["role"]
+                for name in ("label", "read") if role == "real" else FIELDS:
+                    row[name]
             except (ValueError, LookupError, TypeError):
                 sys.exit(f"{path}, line {number}: is no row of pushforward_mnist_evaluate")
             if role == "real":
@@ -279,4 +282,7 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except OSError as fault:
+        sys.exit(f"report.py: {fault.filename}: {fault.strerror}" if fault.filename else f"report.py: {fault.strerror}")
