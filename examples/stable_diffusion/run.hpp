@@ -52,8 +52,7 @@ struct run_arguments {
 };
 
 /// Those of `examples::add_update_options`, and --steps, --start, --eta, --renoise, --seed, --batch,
-/// --latents, --out,
-/// --frames, --save-latents.
+/// --latents, --out, --frames, --save-latents.
 void add_run_options(CLI::App& app, run_arguments& a);
 
 /// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option

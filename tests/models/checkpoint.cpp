@@ -439,6 +439,15 @@ TEST_CASE("a prediction that is missing or contradicts the scheduler names the o
     CHECK(path.shift() == 1.0);
     CHECK(path.model_time(1.0) == 1000.0);
   }
+  // and the schedule beside it is not read
+  write(scheduler, R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  CHECK_THROWS_AS(open_checkpoint(folder / "c"), bad_file);
+  CHECK(open_checkpoint(folder / "c", {.prediction = prediction_type::flow}).prediction ==
+        prediction_type::flow);
+  fs::remove(scheduler);
+  CHECK_THROWS_AS(open_checkpoint(folder / "c"), bad_file);
+  CHECK(open_checkpoint(folder / "c", {.prediction = prediction_type::flow}).prediction ==
+        prediction_type::flow);
   // a file that does not say means epsilon, as in diffusers, but leaves it to the user
   write(scheduler, "{" + stable_diffusion_betas + "}");
   CHECK(open_checkpoint(folder / "c").prediction == prediction_type::epsilon);

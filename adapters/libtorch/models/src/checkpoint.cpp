@@ -226,15 +226,16 @@ prediction_type agreed(const std::string& where, std::optional<prediction_type> 
   return said ? *said : *asked;
 }
 
+/// Takes the path and the prediction of a flow, which the option alone says.
+void take_flow(checkpoint& c, prediction_type asked) {
+  c.path = rectified_flow();
+  c.prediction = asked;
+}
+
 /// Takes the path and the prediction that the checkpoint says, or nothing, under the option.
 /// \param where the file that says so
-void take_training(const std::string& where, checkpoint& c, const variance_preserving& path,
-                   std::optional<prediction_type> said, std::optional<prediction_type> asked) {
-  if (is_flow(asked)) {
-    c.path = rectified_flow();
-    c.prediction = *asked;
-    return;
-  }
+void take_diffusion(const std::string& where, checkpoint& c, const variance_preserving& path,
+                    std::optional<prediction_type> said, std::optional<prediction_type> asked) {
   c.path = path;
   c.prediction = agreed(where, said, asked);
   if (c.prediction == prediction_type::epsilon && ends_in_noise(path))
@@ -258,7 +259,8 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
     c.vae = part_in(folder / "vae", "diffusion_pytorch_model", options.variant, missing);
   c.text_encoder = part_in(folder / "text_encoder", "model", options.variant, missing);
   const auto scheduler = folder / "scheduler" / "scheduler_config.json";
-  std::vector<fs::path> needed{scheduler};
+  std::vector<fs::path> needed;
+  if (!is_flow(options.prediction)) needed.push_back(scheduler);
   if (!options.without_tokenizer) {
     c.tokenizer = folder / "tokenizer";
     if (!is_file(*c.tokenizer / "tokenizer.json")) // holds both of the others
@@ -297,9 +299,13 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
                     "supported");
   unet_config::read(*c.unet.config);
   clip_text_config::read(*c.text_encoder.config);
+  if (is_flow(options.prediction)) {
+    take_flow(c, *options.prediction);
+    return c;
+  }
   auto schedule = read_scheduler(scheduler);
   if (!schedule.prediction && !options.prediction) schedule.prediction = prediction_type::epsilon;
-  take_training(scheduler.string(), c, schedule.path, schedule.prediction, options.prediction);
+  take_diffusion(scheduler.string(), c, schedule.path, schedule.prediction, options.prediction);
   return c;
 }
 
@@ -413,6 +419,10 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
   c.text_encoder = ldm_part("CLIPTextModel", path, clip ? ldm_clip : ldm_open_clip);
   c.cross_attention_dim = to_k[1];
 
+  if (is_flow(options.prediction)) {
+    take_flow(c, *options.prediction);
+    return c;
+  }
   const marks_of marks(file);
   auto said = marks.prediction();
   const auto betas = scaled_linear_betas(0.00085, 0.012, 1000);
@@ -428,7 +438,7 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
                    "0.012, 1000 steps); convert the checkpoint to a folder, whose scheduler says its own");
   if (!said && ends_in_noise(schedule)) said = prediction_type::v;
   if (!said && !options.prediction && clip) said = prediction_type::epsilon;
-  take_training(path.string(), c, schedule, said, options.prediction);
+  take_diffusion(path.string(), c, schedule, said, options.prediction);
   return c;
 }
 
