@@ -2,13 +2,8 @@
 
 #include "cases.hpp"
 
-#include <support/catch.hpp>
-#include <support/device.hpp>
-#include <support/oracle.hpp>
 #include <support/resident_memory.hpp>
-#include <support/scratch_folder.hpp>
 
-#include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/t5_encoder.hpp>
 
 #include <cstdint>

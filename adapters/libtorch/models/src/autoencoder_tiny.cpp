@@ -18,11 +18,6 @@ namespace {
 
 constexpr std::int64_t widest = 1 << 16;
 
-/// The field of a configuration that is at fault, and what is wrong with it.
-struct fault {
-  std::string field, what;
-};
-
 std::optional<fault> fault_of(const autoencoder_tiny_config& c) {
   for (const auto& [field, value] : {std::pair{"in_channels", c.in_channels},
                                      {"out_channels", c.out_channels},

@@ -18,6 +18,11 @@
 
 namespace pushforward::libtorch::models {
 
+/// The field of a configuration that is at fault, and what is wrong with it.
+struct fault {
+  std::string field, what;
+};
+
 /// An object of a configuration file. A key that is absent or null has the default. Every fault is a bad_file
 /// that names the file and the key.
 class json_config {

@@ -21,11 +21,6 @@ constexpr std::int64_t widest = 1 << 16;    // of any extent in a configuration
 constexpr std::int64_t time_channels = 256; // of the sinusoids of the time
 constexpr double epsilon = 1e-6;            // of every norm
 
-/// The field of a configuration that is at fault, and what is wrong with it.
-struct fault {
-  std::string field, what;
-};
-
 std::optional<fault> fault_of(const sd3_transformer_config& c) {
   const auto within = [](std::int64_t n, std::int64_t high) { return n >= 1 && n <= high; };
   for (const auto& [field, value, high] : {std::tuple{"in_channels", c.in_channels, widest},

@@ -22,11 +22,6 @@ constexpr const char* up = "UpBlock2D";
 constexpr const char* up_attention = "CrossAttnUpBlock2D";
 constexpr std::int64_t widest = 1 << 16; // of any extent in a configuration
 
-/// The field of a configuration that is at fault, and what is wrong with it.
-struct fault {
-  std::string field, what;
-};
-
 std::optional<fault> fault_of(const unet_config& c) {
   const auto within = [](std::int64_t n, std::int64_t high) { return n >= 1 && n <= high; };
   const auto n = c.block_out_channels.size();
