@@ -15,7 +15,7 @@ pushforward::path_sampler any_path::sampler(const sampling& o) const {
   if (o.eta != 0.0 || o.one_step_beta)
     throw bad_option("eta and one-step-beta are options of diffusion models; flows have renoise");
   return pushforward::rectified_flow_euler(std::get<pushforward::rectified_flow>(path_),
-                                           {o.steps, o.renoise, o.start, o.grid});
+                                           {o.steps, o.renoise, o.start, grid_});
 }
 
 } // namespace examples

@@ -17,8 +17,10 @@ namespace examples {
 /// A diffusion's path (variance preserving) or a rectified flow's.
 class any_path {
 public:
-  any_path(std::variant<pushforward::variance_preserving, pushforward::rectified_flow> path)
-      : path_{std::move(path)} {}
+  /// \param grid of a rectified flow
+  any_path(std::variant<pushforward::variance_preserving, pushforward::rectified_flow> path,
+           pushforward::flow_grid grid = pushforward::flow_grid::even)
+      : path_{std::move(path)}, grid_{grid} {}
 
   bool is_flow() const { return std::holds_alternative<pushforward::rectified_flow>(path_); }
   /// Throws where it is a flow.
@@ -47,13 +49,13 @@ public:
     bool one_step_beta = false; ///< DDIM with the reference's noise
     double renoise = 0.0;       ///< rectified flow; 0 is Euler's step
     double start = 1.0;
-    pushforward::flow_grid grid = pushforward::flow_grid::even; ///< rectified flow
   };
   /// DDIM or Euler. \throws pushforward::bad_option for an option of the other path
   pushforward::path_sampler sampler(const sampling& options) const;
 
 private:
   std::variant<pushforward::variance_preserving, pushforward::rectified_flow> path_;
+  pushforward::flow_grid grid_;
 };
 
 } // namespace examples

@@ -258,14 +258,14 @@ int run(const arguments& a) {
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const model_outline outline = outline_of(a.model);
   const picture_size brought =
-      fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), outline.scale);
+      fitted_size({original.size(2), original.size(3)}, a.picture.asked_size(), outline.multiple);
   require_servable(outline, a.model, a.run, brought);
   mask_arguments half;
   half.known = a.known;
-  const at::Tensor mask = mask_of(half, brought, fitting::crop, {}, outline.scale);
+  const at::Tensor mask = mask_of(half, brought, fitting::crop, {}, outline.multiple, outline.scale);
   require_room(a.model, {brought}, "ask for fewer pixels with --width and --height");
   const latent_model m(a.model, [](const std::string& part) { std::cerr << "loading the " << part << "\n"; });
-  const at::Tensor image = fitted(original, a.picture.how, a.picture.asked_size(), m.scale());
+  const at::Tensor image = fitted(original, a.picture.how, a.picture.asked_size(), m.multiple());
   convergence_study study(a, m, image, mask);
   study.run();
   study.print();

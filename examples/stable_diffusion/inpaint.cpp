@@ -45,17 +45,18 @@ int inpaint(const arguments& a) {
   const at::Tensor original = image_of(read_picture(a.picture.picture));
   const auto size = a.picture.asked_size();
   const model_outline outline = outline_of(a.model);
-  const picture_size own{original.size(2), original.size(3)}, brought = fitted_size(own, size, outline.scale);
+  const picture_size own{original.size(2), original.size(3)},
+      brought = fitted_size(own, size, outline.multiple);
   const known_part part(a.mask, own);
   require_servable(outline, a.model, a.run, brought);
   require_room(
       a.model,
       {brought, a.run.batch, false, a.run.update.policy == examples::policy_kind::forward_mode_newton},
       "ask for fewer pixels with --width and --height, or a smaller --batch");
-  const at::Tensor mask = part.mask(a.picture.how, size, outline.scale);
+  const at::Tensor mask = part.mask(a.picture.how, size, outline.multiple, outline.scale);
   part.tell();
   const latent_model m(a.model, [](const std::string& what) { std::cerr << "loading the " << what << "\n"; });
-  const at::Tensor image = fitted(original, a.picture.how, size, m.scale());
+  const at::Tensor image = fitted(original, a.picture.how, size, m.multiple());
   const at::Tensor known = latent_mask(mask, m.scale());
   const double count = known.to(at::kDouble).sum().item<double>();
 

@@ -75,8 +75,8 @@ known_part::known_part(const mask_arguments& a, const picture_size& original)
               : "; white is known and black is filled in, or with --white-is-filled the reverse";
 }
 
-at::Tensor known_part::mask(fitting how, const std::optional<picture_size>& size,
-                            std::int64_t multiple) const {
+at::Tensor known_part::mask(fitting how, const std::optional<picture_size>& size, std::int64_t multiple,
+                            std::int64_t scale) const {
   at::Tensor mask;
   if (!known_.empty()) {
     // halves are of what is left of the picture, so that they meet the grid of the latent where that can be
@@ -91,9 +91,9 @@ at::Tensor known_part::mask(fitting how, const std::optional<picture_size>& size
   }
   if (mask.max().item<double>() == 0.0)
     throw bad_option(where_ + "nothing is known: all of the picture is to be filled in" + hint_);
-  if (latent_mask(mask, multiple).max().item<double>() == 0.0)
-    throw bad_option(where_ + "nothing is known: no block of " + std::to_string(multiple) + " x " +
-                     std::to_string(multiple) + " pixels lies wholly in the known part");
+  if (latent_mask(mask, scale).max().item<double>() == 0.0)
+    throw bad_option(where_ + "nothing is known: no block of " + std::to_string(scale) + " x " +
+                     std::to_string(scale) + " pixels lies wholly in the known part");
   if (mask.min().item<double>() == 1.0)
     throw bad_option(where_ + "nothing is to be filled in: all of the picture is known" + hint_);
   return mask;
@@ -104,8 +104,8 @@ void known_part::tell() const {
 }
 
 at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fitting how,
-                   const std::optional<picture_size>& size, std::int64_t multiple) {
-  return known_part(a, original).mask(how, size, multiple);
+                   const std::optional<picture_size>& size, std::int64_t multiple, std::int64_t scale) {
+  return known_part(a, original).mask(how, size, multiple, scale);
 }
 
 at::Tensor feathered(const at::Tensor& mask, std::int64_t feather) {

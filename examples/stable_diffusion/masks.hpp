@@ -34,9 +34,10 @@ public:
 
   /// The mask, brought to a size as the picture is: a pixel is known where all that it was made of is, and
   /// not at all where something that is to be filled in has a share in it. \throws pushforward::bad_option
-  /// where no block of multiple x multiple pixels, a latent element, is known then, or nothing is to be
-  /// filled in
-  at::Tensor mask(fitting how, const std::optional<picture_size>& size, std::int64_t multiple) const;
+  /// where no block of scale x scale pixels, a latent element, is known then, or nothing is to be filled in
+  /// \param multiple of the sides, as `fitted` takes it
+  at::Tensor mask(fitting how, const std::optional<picture_size>& size, std::int64_t multiple,
+                  std::int64_t scale) const;
 
   /// A line on standard error where a mask's opacity is what counts.
   void tell() const;
@@ -51,7 +52,7 @@ private:
 
 /// `known_part::mask` in one go.
 at::Tensor mask_of(const mask_arguments& a, const picture_size& original, fitting how,
-                   const std::optional<picture_size>& size, std::int64_t multiple);
+                   const std::optional<picture_size>& size, std::int64_t multiple, std::int64_t scale);
 
 /// How much of each known pixel is pasted back: from 0 at the edge of the unknown to 1 at `feather` pixels
 /// from it; 0 at unknown pixels. With a feather of 0 the mask itself.

@@ -1,6 +1,8 @@
 #include "model.hpp"
 
+#include "family.hpp"
 #include "free_memory.hpp"
+#include "loading.hpp"
 #include "pictures.hpp"
 
 #include <common/command_line.hpp>
@@ -59,31 +61,11 @@ std::string device_list() {
   return list;
 }
 
-/// Throws where the tensors of a part do not fit into the memory that is free, as `type`.
-void require_room(const models::checkpoint_part& part, const models::placement& where,
-                  const std::string& what) {
-  if (where.device != at::kCPU) return;
-  double bytes = 0.0;
-  for (const auto& path : part.files) {
-    const pushforward::safetensors::file file(path);
-    for (const auto& [name, tensor] : file.tensors())
-      if (name.starts_with(part.prefix))
-        bytes += 8.0 * static_cast<double>(tensor.bytes.size()) /
-                 static_cast<double>(pushforward::safetensors::bits_of(tensor.type)) *
-                 static_cast<double>(c10::elementSize(where.type));
-  }
-  require_memory(bytes, free_memory(), what);
-}
-
 /// Has glibc keep what operators free for the next ones, which would wait for new pages else.
 void keep_freed_memory() {
   ::malloc_trim(0);                     // but not what loading left
   ::mallopt(M_MMAP_THRESHOLD, 1 << 25); // the most that glibc takes
   ::mallopt(M_TRIM_THRESHOLD, 1 << 29);
-}
-
-models::placement placement_of(const part_placement& part, const std::string& standard) {
-  return {part.type, device_named(part.device.empty() ? standard : part.device)};
 }
 
 pushforward::libtorch::differentiable_decoder maps_of(const auto& network, const models::placement& where) {
@@ -108,11 +90,6 @@ autoencoder tiny(const models::autoencoder_tiny& network, const models::placemen
   return {maps_of(network, where), network.factor(), network.config().latent_channels};
 }
 
-/// Its weights, which Ctrl-C keeps from being loaded to their end.
-models::weights stoppable_weights(const models::checkpoint_part& part, const models::placement& where) {
-  return models::weights_of(part, where).watched(examples::stop_if_interrupted);
-}
-
 models::autoencoder_tiny_config tiny_config_of(const models::checkpoint_part& part) {
   return part.config ? models::autoencoder_tiny_config::read(*part.config)
                      : models::autoencoder_tiny_config{};
@@ -126,12 +103,13 @@ autoencoder autoencoder_of(const models::checkpoint_part& part, const models::pl
 }
 
 /// Scale and channels of the autoencoder that a run takes, whose files were looked through.
-std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a, const models::checkpoint& c) {
+std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a,
+                                                 const models::checkpoint_part& own) {
   if (!a.vae.empty() && pushforward::safetensors::is_there(a.vae / "encoder.safetensors")) {
     const auto small = read_autoencoder(a.vae, {"cpu"}); // some megabytes, whose names and shapes say it
     return {small.scale, small.channels};
   }
-  const auto part = a.vae.empty() ? c.vae : models::open_autoencoder(a.vae);
+  const auto part = a.vae.empty() ? own : models::open_autoencoder(a.vae);
   require_room(part, placement_of(a.vae_placement, a.unet.device), "the autoencoder");
   models::check_weights(part);
   if (part.class_name == "AutoencoderTiny") {
@@ -143,88 +121,13 @@ std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a, const
   return {config.scale(), config.latent_channels};
 }
 
-models::clip_text text_encoder_of(const models::checkpoint& c, const models::placement& where) {
-  require_room(c.text_encoder, where, "the text encoder");
-  return {models::clip_text_config_of(c.text_encoder), stoppable_weights(c.text_encoder, where)};
-}
-
-models::unet unet_of(const models::checkpoint& c, const models::placement& where) {
-  require_room(c.unet, where, "the UNet");
-  return {models::unet_config_of(c.unet), stoppable_weights(c.unet, where)};
-}
-
-/// Which tokenizer the networks were trained with. Those of 1.x and 2.x differ in what they pad with: the end
-/// token, or "!", whose id is 0.
-std::string needed_tokenizer(const models::checkpoint& c) {
-  return std::string("the tokenizer folder of a Stable Diffusion ") +
-         (c.cross_attention_dim == 1024 ? "2.x checkpoint, whose tokenizer_config.json and "
-                                          "special_tokens_map.json say that it pads with \"!\""
-                                        : "1.x checkpoint, which pads with the end token");
-}
-
-/// A single file holds no tokenizer.
-void require_tokenizer(const models::checkpoint& c, const model_arguments& a) {
-  if (!c.tokenizer && a.tokenizer.empty())
-    throw bad_option(a.checkpoint.string() + ": a single file holds no tokenizer; pass --tokenizer with " +
-                     needed_tokenizer(c));
-}
-
-models::clip_tokenizer tokenizer_of(const models::checkpoint& c, const model_arguments& a) {
-  require_tokenizer(c, a);
-  if (c.tokenizer) return models::clip_tokenizer(*c.tokenizer);
-  models::clip_tokenizer tokenizer(a.tokenizer);
-  const auto pad = c.cross_attention_dim == 1024 ? 0 : tokenizer.end();
-  if (c.layout == models::checkpoint_layout::ldm && tokenizer.pad() != pad)
-    throw bad_option(a.tokenizer.string() + ": pads with another token than " + a.checkpoint.string() +
-                     " was trained with; pass " + needed_tokenizer(c));
-  return tokenizer;
-}
-
-/// Whether the UNet takes the latents of the autoencoder.
-void require_agreement(const models::unet_config& unet, std::int64_t channels, const model_arguments& a) {
-  if (unet.in_channels == channels) return;
-  throw bad_option("the UNet of " + a.checkpoint.string() + " takes latents of " +
-                   examples::counted(static_cast<std::uint64_t>(unet.in_channels), "channel", "channels") +
+/// Whether the network takes the latents of the autoencoder.
+void require_agreement(const opened_checkpoint& c, std::int64_t channels, const model_arguments& a) {
+  if (c.channels() == channels) return;
+  throw bad_option(c.network().name + " of " + a.checkpoint.string() + " takes latents of " +
+                   examples::counted(static_cast<std::uint64_t>(c.channels()), "channel", "channels") +
                    ", but those of " + (a.vae.empty() ? "its autoencoder" : "--vae " + a.vae.string()) +
                    " have " + std::to_string(channels) + ": they do not belong together");
-}
-
-/// Whether the text encoder takes what the tokenizer makes of the prompts.
-void require_agreement(const models::clip_text_config& text, const models::clip_tokenizer& tokenizer,
-                       const model_arguments& a, const models::checkpoint& c) {
-  const std::string where = (c.tokenizer ? *c.tokenizer : a.tokenizer).string();
-  if (tokenizer.length() > text.max_position_embeddings)
-    throw bad_file(where + ": makes sequences of " + std::to_string(tokenizer.length()) +
-                   " tokens (model_max_length in tokenizer_config.json), but the text encoder takes " +
-                   std::to_string(text.max_position_embeddings) + "; do they belong together?");
-  const auto ids = tokenizer({a.prompt, a.negative_prompt});
-  if (const auto most = ids.max().item<std::int64_t>(); most >= text.vocab_size)
-    throw bad_file(where + ": makes the id " + std::to_string(most) + ", but the text encoder knows " +
-                   std::to_string(text.vocab_size) + " tokens; do they belong together?");
-}
-
-/// The path, whose times are those that the network is fed under the convention that was chosen.
-examples::any_path path_of(const models::checkpoint& c, const model_arguments& a) {
-  const auto* diffusion = std::get_if<pushforward::variance_preserving>(&c.path);
-  if (a.time == time_convention::usual) return {c.path};
-  if (!diffusion)
-    throw bad_option("--time-convention reference is of diffusion models; a flow is fed 1000 times its time: "
-                     "leave it out");
-  return {diffusion->with_time_offset(0.0)};
-}
-
-/// In the usual convention: 1 is none.
-double guidance_scale(const model_arguments& a) {
-  return a.convention == pushforward::guidance_convention::usual ? a.guidance : 1.0 + a.guidance;
-}
-
-/// The ids of a text, with a word on standard error where it is too long.
-at::Tensor ids_of(const models::clip_tokenizer& tokenizer, const std::string& text) {
-  const auto tokens = static_cast<std::int64_t>(tokenizer.encode(text).size());
-  if (const auto cut = tokens - tokenizer.length() + 2; cut > 0)
-    std::cerr << "the prompt has " << tokens << " tokens: the last "
-              << (cut == 1 ? "is" : std::to_string(cut) + " are") << " cut off\n";
-  return tokenizer(std::vector<std::string>{text});
 }
 
 } // namespace
@@ -270,9 +173,20 @@ void add_model_options(CLI::App& app, model_arguments& a) {
       "another autoencoder: a folder as diffusers writes it (AutoencoderKL, AutoencoderTiny), a "
       "single .safetensors file, or the folder of TAESD's encoder and decoder.safetensors")
       ->group(group);
-  examples::add_name(
-      app, "--tokenizer", a.tokenizer,
-      "folder with vocab.json and merges.txt, of a checkpoint of the same version: for a single file")
+  examples::add_name(app, "--tokenizer", a.tokenizer,
+                     "for a single file, of a checkpoint of the same version: folder with vocab.json and "
+                     "merges.txt; of Stable "
+                     "Diffusion 3 with tokenizer, tokenizer_2, tokenizer_3 [its own folder]")
+      ->group(group);
+  examples::add_name(app, "--text-encoders", a.text_encoders,
+                     "for a single file of Stable Diffusion 3 without them: folder with clip_l, clip_g and "
+                     "t5xxl.safetensors [text_encoders beside it]")
+      ->group(group);
+  app.add_flag("--without-t5", a.without_t5,
+               "of Stable Diffusion 3: leaves its largest text encoder out, as the model allows")
+      ->group(group);
+  examples::add_number(app, "--t5-tokens", a.t5_tokens, examples::whole_numbers{1, 512},
+                       "length that T5's prompts are padded to, which it sees [256, as in diffusers]")
       ->group(group);
   examples::add_name(app, "--variant", a.variant, "of the files in a folder: fp16 takes *.fp16.safetensors")
       ->group(group);
@@ -288,19 +202,19 @@ void add_model_options(CLI::App& app, model_arguments& a) {
            }
          },
          "what the UNet predicts, where the checkpoint does not say: epsilon, sample, v; of a rectified flow "
-         "flow, or reverse_flow (InstaFlow), which no checkpoint of these networks says")
+         "flow, or reverse_flow (InstaFlow), which no checkpoint of Stable Diffusion 1.x's network says")
       ->type_name("WORD")
       ->group(group);
   examples::add_name(app, "--device", a.unet.device, "where the networks run: cpu, cuda, cuda:N")
       ->capture_default_str()
       ->group(group);
-  examples::add_choice(app, "--dtype", a.unet.type, types(), "type the UNet computes in", group);
+  examples::add_choice(app, "--dtype", a.unet.type, types(), "type the denoising network computes in", group);
   examples::add_name(app, "--vae-device", a.vae_placement.device, "where the autoencoder runs [as --device]")
       ->group(group);
   examples::add_choice(app, "--vae-dtype", a.vae_placement.type, types(), "type of the autoencoder", group);
-  examples::add_name(app, "--text-device", a.text.device, "where the text encoder runs [as --device]")
+  examples::add_name(app, "--text-device", a.text.device, "where the text encoders run [as --device]")
       ->group(group);
-  examples::add_choice(app, "--text-dtype", a.text.type, types(), "type of the text encoder", group);
+  examples::add_choice(app, "--text-dtype", a.text.type, types(), "type of the text encoders", group);
   app.add_flag_callback(
          "--list-devices",
          [] {
@@ -321,7 +235,10 @@ void add_model_options(CLI::App& app, model_arguments& a) {
   examples::add_text(app, "--negative-prompt", a.negative_prompt, "what guidance leads away from [nothing]")
       ->group(prompt);
   examples::add_number(app, "--guidance", a.guidance, examples::numbers{.least = -1000.0, .most = 1000.0},
-                       "classifier-free guidance; see --guidance-convention")
+                       "classifier-free guidance; see --guidance-convention [" +
+                           (a.guidance ? pushforward::detail::text_of(*a.guidance)
+                                       : "1; with a prompt 4.5 of Stable Diffusion 3") +
+                           "]")
       ->group(prompt);
   using pushforward::guidance_convention;
   examples::add_choice<guidance_convention>(
@@ -338,6 +255,11 @@ void check_model_options(const CLI::App& app, const model_arguments& a) {
     examples::refuse_given(app, {"--negative-prompt"}, "without guidance: pass --guidance, too");
   if (std::error_code none; fs::is_regular_file(a.checkpoint, none))
     examples::refuse_given(app, {"--variant"}, "on a single file, which has no variants: leave it out");
+}
+
+double guidance_scale(const model_arguments& a) {
+  if (!a.guidance) return standard_guidance(a);
+  return a.convention == pushforward::guidance_convention::usual ? *a.guidance : 1.0 + *a.guidance;
 }
 
 bool is_guided(const model_arguments& a) { return guidance_scale(a) != 1.0; }
@@ -364,16 +286,16 @@ model_outline outline_of(const model_arguments& a) {
   for (const auto& [option, part] :
        {std::pair("--device", a.unet), {"--vae-device", a.vae_placement}, {"--text-device", a.text}})
     examples::as_option(option, [&, &where = part] { return placement_of(where, a.unet.device); });
-  const auto c =
-      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
-  require_tokenizer(c, a);
-  require_room(c.text_encoder, placement_of(a.text, a.unet.device), "the text encoder");
-  require_room(c.unet, placement_of(a.unet, a.unet.device), "the UNet");
-  const auto [scale, channels] = latents_of(a, c);
-  for (const auto& part : {c.text_encoder, c.unet}) models::check_weights(part);
-  require_agreement(models::unet_config_of(c.unet), channels, a);
-  require_agreement(models::clip_text_config_of(c.text_encoder), tokenizer_of(c, a), a, c);
-  return {path_of(c, a), scale, channels};
+  const auto c = opened(a);
+  auto parts = c->text_encoders();
+  parts.push_back(c->network());
+  for (const auto& part : parts)
+    if (part.whole) require_room(part.files, placement_of(part.where, a.unet.device), part.name);
+  const auto [scale, channels] = latents_of(a, c->vae());
+  for (const auto& part : parts) models::check_weights(part.files);
+  require_agreement(*c, channels, a);
+  c->require_agreement();
+  return {c->path(), scale, channels, scale * c->patch(), scale * c->largest_side()};
 }
 
 autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
@@ -388,59 +310,40 @@ autoencoder read_autoencoder(const fs::path& path, const part_placement& part) {
 latent_model::latent_model(const model_arguments& a, const std::function<void(const std::string&)>& tell)
     : path_{pushforward::variance_preserving::scaled_linear()}, device_{device_named(a.unet.device)} {
   const c10::NoGradGuard no_grad;
-  const auto c =
-      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
-  path_ = path_of(c, a);
-  const auto tokenizer = tokenizer_of(c, a);
+  const auto c = opened(a);
+  path_ = c->path();
+  patch_ = c->patch();
   const auto where = placement_of(a.unet, a.unet.device);
-  const double scale = guidance_scale(a);
-  const bool guides = is_guided(a);
-  if (!guides && !a.negative_prompt.empty())
+  if (!is_guided(a) && !a.negative_prompt.empty())
     throw bad_option("a negative prompt says nothing without guidance: pass --guidance, too");
 
-  at::Tensor conditional, unconditional;
-  {
-    tell("text encoder");
-    const auto encoder = text_encoder_of(c, placement_of(a.text, a.unet.device));
-    conditional = encoder(ids_of(tokenizer, a.prompt)).to(where.device, where.type);
-    if (guides) unconditional = encoder(ids_of(tokenizer, a.negative_prompt)).to(where.device, where.type);
-  }
+  c->read_prompts(tell);
   tell("autoencoder");
   auto vae = a.vae_placement;
   if (vae.device.empty()) vae.device = a.unet.device;
-  autoencoder_ =
-      a.vae.empty() ? autoencoder_of(c.vae, placement_of(vae, a.unet.device)) : read_autoencoder(a.vae, vae);
-  tell("UNet");
-  const auto net = unet_of(c, where);
-  require_agreement(net.config(), autoencoder_->channels, a);
-  const pushforward::libtorch::denoiser_options options{c.prediction, where.type, where.device};
-  if (guides)
-    denoiser_.emplace(
-        guided(models::branching(net, conditional, unconditional, options), a.guidance, a.convention));
-  else
-    denoiser_.emplace(unguided(models::conditioned(net, conditional), options));
+  autoencoder_ = a.vae.empty() ? autoencoder_of(c->vae(), placement_of(vae, a.unet.device))
+                               : read_autoencoder(a.vae, vae);
+  require_agreement(*c, autoencoder_->channels, a);
+  tell(c->network().name.substr(4)); // without "the"
+  denoiser_.emplace(c->load(where));
   facts_ = {{"checkpoint", examples::name_of(a.checkpoint)},
-            {"prediction", name_of(c.prediction)},
+            {"prediction", name_of(c->prediction())},
             {"prompt", a.prompt},
             {"negative_prompt", a.negative_prompt},
-            {"guidance", scale},
+            {"guidance", guidance_scale(a)},
             {"device", a.unet.device},
             {"dtype", to_string(where.type)},
             {"vae_dtype", to_string(vae.type)},
             {"threads", at::get_num_threads()}};
-  if (!path_.is_flow()) {
-    facts_["time_convention"] = a.time == time_convention::reference ? "reference" : "usual";
-    if (const auto& path = path_.diffusion(); path.alpha_bar(path.last()) == 0.0)
-      facts_["zero_terminal_snr"] = true;
-  }
+  c->describe(facts_);
   if (!a.vae.empty()) facts_["vae"] = examples::name_of(a.vae);
   keep_freed_memory();
 }
 
 at::Tensor latent_model::latents(std::int64_t n, std::int64_t height, std::int64_t width) const {
-  if (height % scale() || width % scale())
-    throw bad_option("pictures must have sides that are multiples of " + std::to_string(scale()) + ", not " +
-                     std::to_string(height) + " x " + std::to_string(width));
+  if (height % multiple() || width % multiple())
+    throw bad_option("pictures must have sides that are multiples of " + std::to_string(multiple()) +
+                     ", not " + std::to_string(height) + " x " + std::to_string(width));
   return at::zeros({n, autoencoder_->channels, height / scale(), width / scale()},
                    at::TensorOptions().dtype(at::kFloat).device(device_));
 }

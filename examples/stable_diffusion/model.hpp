@@ -1,7 +1,7 @@
 #pragma once
 /// \file
-/// A local checkpoint of Stable Diffusion 1.x or 2.x, or of a flow with the same network, as the programs use
-/// it: a denoiser under one prompt, its path, and the autoencoder.
+/// A local checkpoint of Stable Diffusion 1.x or 2.x, of a flow with the same network, or of Stable Diffusion
+/// 3, as the programs use it: a denoiser under one prompt, its path, and the autoencoder.
 
 #include <common/any_path.hpp>
 
@@ -27,7 +27,7 @@ class App;
 
 namespace stable_diffusion {
 
-/// Where a network runs and in which type. An empty device is the UNet's.
+/// Where a network runs and in which type. An empty device is the denoising network's.
 struct part_placement {
   std::string device;
   c10::ScalarType type = c10::ScalarType::Float;
@@ -43,17 +43,21 @@ struct model_arguments {
   std::filesystem::path checkpoint;
   std::filesystem::path
       vae; ///< in place of the checkpoint's, which may then be missing; empty: the checkpoint's
-  std::filesystem::path tokenizer; ///< for single files, which hold none
+  std::filesystem::path tokenizer; ///< for single files, which hold none; of Stable Diffusion 3 of all three
+  std::filesystem::path text_encoders; ///< for single files of Stable Diffusion 3 that hold none
+  bool without_t5 = false;
+  std::optional<std::int64_t> t5_tokens{};
   std::string variant;
   std::optional<pushforward::prediction_type> prediction{};
   std::string prompt, negative_prompt;
-  double guidance = 1.0;
+  std::optional<double> guidance{}; ///< none: what the model's makers recommend
   pushforward::guidance_convention convention = pushforward::guidance_convention::usual;
   time_convention time = time_convention::usual;
   part_placement unet{"cpu", c10::ScalarType::Float}, vae_placement{}, text{};
 };
 
-/// --model, --vae, --tokenizer, --variant, --prediction, --prompt, --negative-prompt, --guidance,
+/// --model, --vae, --tokenizer, --text-encoders, --without-t5, --t5-tokens, --variant, --prediction,
+/// --prompt, --negative-prompt, --guidance,
 /// --guidance-convention, --time-convention, --device, --dtype, --vae-device, --vae-dtype, --text-device,
 /// --text-dtype; and --list-devices, which lists them and ends the program.
 void add_model_options(CLI::App& app, model_arguments& a);
@@ -61,7 +65,9 @@ void add_model_options(CLI::App& app, model_arguments& a);
 /// Refuses those of them that were given and would do nothing. \throws pushforward::bad_option
 void check_model_options(const CLI::App& app, const model_arguments& a);
 
-/// Whether the guidance that was chosen takes two passes.
+/// The scale of guidance in the usual convention: 1 is none.
+double guidance_scale(const model_arguments& a);
+/// Whether that takes two passes.
 bool is_guided(const model_arguments& a);
 
 /// Refuses a probe that moves no value of size 1 in the type that the network computes in; 0 is automatic.
@@ -78,6 +84,8 @@ struct model_outline {
   examples::any_path path;
   std::int64_t scale;    ///< pixels of a side to one of the latent's
   std::int64_t channels; ///< of the latent
+  std::int64_t multiple; ///< sides of a picture are multiples of it: the scale, or more
+  std::int64_t largest;  ///< side of a picture that the network takes; 0: any
 };
 
 /// Looks at devices, types and the tokenizer's place, too, as far as they can be told.
@@ -112,6 +120,7 @@ public:
   /// Without guidance (a scale of 1) one pass a sample, else two.
   using unguided = pushforward::libtorch::differentiable_denoiser;
   using guided = pushforward::classifier_free_guidance<pushforward::libtorch::models::branching_network>;
+  using denoiser = std::variant<unguided, guided>;
 
   /// f(denoiser) with either of them.
   template <class F> decltype(auto) with_denoiser(F&& f) const {
@@ -121,8 +130,10 @@ public:
   const pushforward::libtorch::differentiable_decoder& vae() const { return autoencoder_->maps; }
   /// Pixels of a side to one of the latent's.
   std::int64_t scale() const { return autoencoder_->scale; }
+  /// Sides of a picture are multiples of it.
+  std::int64_t multiple() const { return patch_ * scale(); }
   /// Zeros [n, C, height / scale, width / scale], float32, on the UNet's device. \throws
-  /// pushforward::bad_option for sides that the scale does not divide
+  /// pushforward::bad_option for sides that are no multiples
   at::Tensor latents(std::int64_t n, std::int64_t height, std::int64_t width) const;
   /// Means of the images' latents. \param images [N, 3, H, W] in [-1, 1]
   at::Tensor encode(const at::Tensor& images) const;
@@ -134,8 +145,9 @@ public:
 private:
   examples::any_path path_;
   c10::Device device_;
+  std::int64_t patch_ = 1;
   std::optional<autoencoder> autoencoder_;
-  std::optional<std::variant<unguided, guided>> denoiser_;
+  std::optional<denoiser> denoiser_;
   nlohmann::ordered_json facts_;
 };
 

@@ -1,10 +1,10 @@
 #include "room.hpp"
 
+#include "family.hpp"
 #include "free_memory.hpp"
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/checkpoint.hpp>
-#include <pushforward/libtorch/models/unet.hpp>
 #include <pushforward/safetensors/regular_file.hpp>
 
 #include <nlohmann/json.hpp>
@@ -28,14 +28,14 @@ bool runs_here(const part_placement& part, const model_arguments& a) {
 double bytes_of(c10::ScalarType type) { return static_cast<double>(c10::elementSize(type)); }
 
 /// The configuration of the autoencoder that a run takes; none of a single file.
-std::optional<fs::path> config_of_autoencoder(const model_arguments& a, const models::checkpoint& c) {
-  if (a.vae.empty()) return c.vae.config;
+std::optional<fs::path> config_of_autoencoder(const model_arguments& a, const opened_checkpoint& c) {
+  if (a.vae.empty()) return c.vae().config;
   const fs::path file = a.vae / "config.json";
   std::error_code none;
   return fs::is_regular_file(file, none) ? std::optional(file) : std::nullopt;
 }
 
-double decoder_values_of_run(const model_arguments& a, const models::checkpoint& c, bool backward) {
+double decoder_values_of_run(const model_arguments& a, const opened_checkpoint& c, bool backward) {
   if (pushforward::safetensors::is_there(a.vae / "encoder.safetensors"))
     return decoder_values(models::autoencoder_tiny_config{}, backward);
   const auto file = config_of_autoencoder(a, c);
@@ -78,24 +78,17 @@ double decoder_values(const models::autoencoder_tiny_config& c, bool backward) {
 }
 
 double bytes_of_run(const model_arguments& a, const run_size& size) {
-  const auto c =
-      models::open_checkpoint(a.checkpoint, {a.variant, a.prediction, !a.vae.empty(), !a.tokenizer.empty()});
+  const auto c = opened(a);
   const double pixels = static_cast<double>(size.pixels.height) * static_cast<double>(size.pixels.width) *
                         static_cast<double>(size.batch);
   double bytes = 0.0;
   if (runs_here(a.vae_placement, a))
-    bytes = decoder_values_of_run(a, c, size.decoder_backward) * bytes_of(a.vae_placement.type) * pixels;
-  if (size.forward_mode && runs_here(a.unet, a)) {
-    const auto net = c.unet.config                  ? models::unet_config::read(*c.unet.config)
-                     : c.cross_attention_dim == 768 ? models::unet_config::stable_diffusion_1()
-                                                    : models::unet_config::stable_diffusion_2();
-    // a token has 8 x 8 pixels; each attends to all, and a product, its softmax and the tangents of
-    // both are there at once
-    const double tokens = pixels / static_cast<double>(size.batch) / 64.0;
-    if (net.down_block_types.front() == "CrossAttnDownBlock2D")
-      bytes = std::max(bytes, 4.0 * static_cast<double>(net.num_attention_heads.front() * size.batch) *
-                                  tokens * tokens * bytes_of(a.unet.type));
-  }
+    bytes = decoder_values_of_run(a, *c, size.decoder_backward) * bytes_of(a.vae_placement.type) * pixels;
+  // each token attends to all, and a product, its softmax and the tangents of both are there at once
+  if (size.forward_mode && runs_here(a.unet, a))
+    bytes = std::max(bytes, 4.0 * static_cast<double>(size.batch) *
+                                c->attention_values(size.pixels.height / 8, size.pixels.width / 8) *
+                                bytes_of(a.unet.type));
   return bytes;
 }
 

@@ -179,6 +179,13 @@ void describe_noise(json& settings, const examples::any_path& path, const run_ar
     settings["eta"] = a.eta ? json(*a.eta) : json("one-step beta");
 }
 
+void require_size(const model_outline& o, const picture_size& size) {
+  if (o.largest > 0 && std::max(size.height, size.width) > o.largest)
+    throw bad_option("--width, --height: this model takes pictures of sides up to " +
+                     std::to_string(o.largest) + " pixels, not " + std::to_string(size.height) + " x " +
+                     std::to_string(size.width));
+}
+
 void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,
                       const picture_size& size) {
   if (o.path.is_flow() && a.eta)
@@ -186,6 +193,7 @@ void require_servable(const model_outline& o, const model_arguments& m, const ru
   if (!o.path.is_flow() && a.renoise > 0.0)
     throw bad_option("--renoise has no effect on a diffusion model, which has --eta: leave it out");
   sampler_of(o.path, a);
+  require_size(o, size);
   const auto height = size.height / o.scale, width = size.width / o.scale;
   require_start(a.latents, {a.batch, o.channels, height, width});
   refuse_large_jacobian(o.channels * height * width, a);

@@ -44,7 +44,7 @@ int style(const arguments& a) {
   if (a.content.empty() && a.run.start < 1.0 && a.run.latents.empty())
     throw bad_option("a start below 1 is from a picture: pass it as --content");
   const model_outline outline = outline_of(a.model);
-  require_servable(outline, a.model, a.run, fitted_size(a.size, a.size, outline.scale));
+  require_servable(outline, a.model, a.run, fitted_size(a.size, a.size, outline.multiple));
   require_room(a.model,
                {a.size, a.run.batch, a.pullback.kind == pullback_kind::decoder,
                 a.run.update.policy == examples::policy_kind::forward_mode_newton},

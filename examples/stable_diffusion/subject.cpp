@@ -56,7 +56,8 @@ picture_size subject::require_servable(const model_outline& o, const std::vector
                                        const std::string& option) const {
   const picture_size own = image_.defined() ? picture_size{image_.size(2), image_.size(3)} : size_;
   const picture_size size =
-      fitted_size(own, image_.defined() ? a_.picture.asked_size() : std::optional(size_), o.scale);
+      fitted_size(own, image_.defined() ? a_.picture.asked_size() : std::optional(size_), o.multiple);
+  require_size(o, size);
   for (const double t : times) examples::as_option(option, [&] { return o.path.at(t); });
   if (!image_.defined()) sampler_of(o.path, own_sample(), "--sample-steps");
   require_start(a_.latents, {1, o.channels, size.height / o.scale, size.width / o.scale});
@@ -68,7 +69,8 @@ void subject::require_room(const model_arguments& m) const {
 }
 
 at::Tensor subject::latent(const latent_model& m) const {
-  if (image_.defined()) return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.scale()));
+  if (image_.defined())
+    return m.encode(fitted(image_, a_.picture.how, a_.picture.asked_size(), m.multiple()));
   const at::Tensor x = noise(m.latents(1, size_.height, size_.width));
   examples::progress_bar bar("sample");
   const auto observe = [&](const progress<at::Tensor>& p) {

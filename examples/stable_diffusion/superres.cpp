@@ -45,8 +45,8 @@ int superres(const arguments& a) {
   const at::Tensor given = image_of(read_picture(a.picture.picture));
   const model_outline outline = outline_of(a.model);
   const auto side = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  // sides of the result are multiples of both the autoencoder's scale and the factor
-  const std::int64_t common = std::lcm(outline.scale, a.factor), larger = a.shrink_first ? 1 : a.factor;
+  // sides of the result are multiples of both what the model takes and the factor
+  const std::int64_t common = std::lcm(outline.multiple, a.factor), larger = a.shrink_first ? 1 : a.factor;
   const picture_size brought =
       fitted_size({given.size(2), given.size(3)}, a.picture.asked_size(), common / larger);
   const std::int64_t height = brought.height * larger, width = brought.width * larger;

@@ -2,6 +2,7 @@
 
 #include <support/catch.hpp>
 #include <support/file_faults.hpp>
+#include <support/hollow_file.hpp>
 #include <support/oracle.hpp>
 #include <support/original_layout.hpp>
 #include <support/published_checkpoints.hpp>
@@ -76,25 +77,6 @@ tensors single_file(std::int64_t width) {
 fs::path write_single(const scratch_folder& folder, const tensors& all,
                       const std::map<std::string, std::string>& metadata = {}) {
   return write_single_file(folder / "model.safetensors", all, metadata);
-}
-
-/// A file of these shapes that takes no room on the disk: its numbers are a hole.
-fs::path write_hollow(const fs::path& path, const shapes& all) {
-  nlohmann::json header = nlohmann::json::object();
-  std::int64_t end = 0;
-  for (const auto& [name, shape] : all) {
-    const std::int64_t first = end;
-    std::int64_t size = 2;
-    for (const auto extent : shape) size *= extent;
-    end += size;
-    header[name] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {first, end}}};
-  }
-  const std::string text = header.dump();
-  std::string length;
-  for (int i = 0; i < 8; ++i) length += static_cast<char>(text.size() >> (8 * i) & 0xff);
-  write_bytes(path, length + text);
-  fs::resize_file(path, 8 + text.size() + static_cast<std::size_t>(end));
-  return path;
 }
 
 void check_same(const unet_config& a, const unet_config& b) {

@@ -8,24 +8,13 @@ import json
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
 from derivatives import jvp, vjp
 from oracle import folder, numbers, randomize, save
+from original_names import autoencoder_names, by_marks
 
 out = folder()
-
-
-def original_names(model, convert, names):
-    """The state under the original names. `names` are candidates; a marked tensor under each shows which parameter
-    diffusers' conversion makes of it."""
-    state = model.state_dict()
-    marks = {name: torch.full((1,), float(i)) for i, name in enumerate(names)}
-    found = convert(marks, model.config)
-    missing = set(state) - set(found)
-    assert not missing, f"no original name for {sorted(missing)[:3]}"
-    return {names[int(found[ours].item())]: tensor for ours, tensor in state.items()}
-
 
 # UNet ----------------------------------------------------------------------------------------------------------------
 
@@ -106,7 +95,7 @@ for name, (config, n, height, width, tokens) in unets.items():
                     modules.append(f"output_blocks.{number}.{2 if attends(kind) else 1}.conv")
                 number += 1
         names = [f"model.diffusion_model.{m}.{p}" for m in modules for p in ("weight", "bias")]
-        ldm = original_names(model, convert_ldm_unet_checkpoint, names)
+        ldm = by_marks(model, convert_ldm_unet_checkpoint, names)
         save(path / "ldm.safetensors", ldm)
 
 # AutoencoderKL -------------------------------------------------------------------------------------------------------
@@ -154,16 +143,5 @@ for name, (config, n, height, width) in autoencoders.items():
         assert sum("proj_attn" in k for k in state) == 4
         save(path / "diffusion_pytorch_model.safetensors", state)
     if c.mid_block_add_attention:
-        resnet = ["norm1", "conv1", "norm2", "conv2", "nin_shortcut"]
-        modules = ["quant_conv", "post_quant_conv"]
-        for half, blocks in ("encoder", "down"), ("decoder", "up"):
-            modules += [f"{half}.{p}" for p in ("conv_in", "norm_out", "conv_out")]
-            modules += [f"{half}.mid.block_{i}.{p}" for i in (1, 2) for p in resnet]
-            modules += [f"{half}.mid.attn_1.{p}" for p in ("norm", "q", "k", "v", "proj_out")]
-            for i in range(len(c.block_out_channels)):
-                modules += [f"{half}.{blocks}.{i}.block.{j}.{p}" for j in range(3) for p in resnet]
-                modules.append(f"{half}.{blocks}.{i}.{blocks}sample.conv")
-        names = [f"first_stage_model.{m}.{p}" for m in modules for p in ("weight", "bias")]
-        ldm = original_names(model, convert_ldm_vae_checkpoint, names)
-        attention = ("attn_1.q.weight", "attn_1.k.weight", "attn_1.v.weight", "attn_1.proj_out.weight")
-        save(path / "ldm.safetensors", {k: v[:, :, None, None] if k.endswith(attention) else v for k, v in ldm.items()})
+        ldm = autoencoder_names(model)
+        save(path / "ldm.safetensors", ldm)

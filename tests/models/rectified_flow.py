@@ -8,58 +8,12 @@ from types import SimpleNamespace
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 
 from derivatives import jvp, vjp
 from oracle import folder, numbers, randomize, save
+from original_names import sd3_transformer_names
 
 out = folder()
-
-
-def original_names(model):
-    """The state as Stability's files have it."""
-    state, c = dict(model.state_dict()), model.config
-    outer = {"pos_embed.proj": "x_embedder.proj", "context_embedder": "context_embedder", "proj_out": "final_layer.linear",
-             "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
-             "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
-             "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
-             "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2"}
-    swapped = lambda t: torch.cat(t.chunk(2)[::-1])
-    kinds = "weight", "bias"
-    found = {"pos_embed": state.pop("pos_embed.pos_embed")}
-    for ours, theirs in outer.items():
-        found |= {f"{theirs}.{k}": state.pop(f"{ours}.{k}") for k in kinds}
-    found |= {f"final_layer.adaLN_modulation.1.{k}": swapped(state.pop(f"norm_out.linear.{k}")) for k in kinds}
-    for i in range(c.num_layers):
-        block, last = f"transformer_blocks.{i}.", i == c.num_layers - 1
-        for side, attention, names, norms in [
-                ("x_block", "attn", ("to_q", "to_k", "to_v", "to_out.0"), ("norm_q", "norm_k")),
-                ("context_block", "attn", ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"), ("norm_added_q", "norm_added_k")),
-                ("x_block", "attn2", ("to_q", "to_k", "to_v", "to_out.0"), ("norm_q", "norm_k"))]:
-            ours, theirs = f"{block}{attention}.", f"joint_blocks.{i}.{side}.{attention}."
-            for k in kinds:
-                if f"{ours}{names[0]}.{k}" in state:
-                    found[f"{theirs}qkv.{k}"] = torch.cat([state.pop(f"{ours}{n}.{k}") for n in names[:3]])
-                if f"{ours}{names[3]}.{k}" in state:
-                    found[f"{theirs}proj.{k}"] = state.pop(f"{ours}{names[3]}.{k}")
-            for norm, name in zip(norms, ("ln_q", "ln_k")):
-                if f"{ours}{norm}.weight" in state:
-                    found[f"{theirs}{name}.weight"] = state.pop(f"{ours}{norm}.weight")
-        for side, norm, feed in ("x_block", "norm1", "ff"), ("context_block", "norm1_context", "ff_context"):
-            theirs = f"joint_blocks.{i}.{side}."
-            for k in kinds:
-                modulation = state.pop(f"{block}{norm}.linear.{k}")
-                found[f"{theirs}adaLN_modulation.1.{k}"] = swapped(modulation) if last and side == "context_block" else modulation
-                for ours, name in ("net.0.proj", "fc1"), ("net.2", "fc2"):
-                    if f"{block}{feed}.{ours}.{k}" in state:
-                        found[f"{theirs}mlp.{name}.{k}"] = state.pop(f"{block}{feed}.{ours}.{k}")
-    assert not state, sorted(state)
-    found = {f"model.diffusion_model.{name}": tensor for name, tensor in found.items()}
-    back = convert_sd3_transformer_checkpoint_to_diffusers(dict(found))
-    assert back.keys() == model.state_dict().keys()
-    assert all(torch.equal(tensor, back[name]) for name, tensor in model.state_dict().items())
-    return found
-
 
 medium = dict(
     sample_size=8, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4, joint_attention_dim=24,
@@ -96,7 +50,7 @@ for name, (config, n, height, width, tokens, original) in transformers.items():
     save(path / "io.safetensors", dict(x=x, time=time, states=states, pooled=pooled, y=y, w=w, vjp=g, v=v, jv=jvp(f, x, v)),
          rounding=3e-5)
     if original:
-        save(path / "original.safetensors", original_names(model))
+        save(path / "original.safetensors", sd3_transformer_names(model))
 
 # Texts ---------------------------------------------------------------------------------------------------------------
 

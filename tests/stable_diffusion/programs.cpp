@@ -553,7 +553,7 @@ TEST_CASE("the figures of an inpainting are those of its latents and its picture
   box.has_box = true;
   const picture_size size{64, 64};
   const at::Tensor image = fitted(image_of(read_picture(oracle / "picture.png")), fitting::resize, size);
-  const at::Tensor mask = mask_of(box, {64, 96}, fitting::resize, size, 8), known = latent_mask(mask);
+  const at::Tensor mask = mask_of(box, {64, 96}, fitting::resize, size, 8, 8), known = latent_mask(mask);
   const at::Tensor target = m.encode(image * mask);
   const auto trace = r.trace();
   const auto& results = trace["results"];
@@ -1592,7 +1592,7 @@ TEST_CASE("halves are of what is left of a picture, and a box lies within it") {
   const auto half = [](const char* known) {
     mask_arguments a;
     a.known = known;
-    return mask_of(a, {70, 100}, fitting::resize, {}, 8);
+    return mask_of(a, {70, 100}, fitting::resize, {}, 8, 8);
   };
   at::Tensor upper = at::zeros({1, 1, 64, 96}), left = at::zeros({1, 1, 64, 96});
   upper.narrow(2, 0, 32).fill_(1.0);
@@ -1606,7 +1606,7 @@ TEST_CASE("halves are of what is left of a picture, and a box lies within it") {
     mask_arguments a;
     a.box = box;
     a.has_box = true;
-    return mask_of(a, {64, 96}, fitting::crop, {}, 8);
+    return mask_of(a, {64, 96}, fitting::crop, {}, 8, 8);
   };
   CHECK(boxed({56, 88, 8, 8}).sum().item<double>() == 64 * 96 - 64);
   using box = std::array<std::int64_t, 4>;
@@ -1628,7 +1628,7 @@ TEST_CASE("a pixel of a resized mask is known where no pixel that is filled in h
         return fitted(image, how, size);
       };
       const at::Tensor share = (filled_with(0.5) - filled_with(-0.5)).abs();
-      const at::Tensor mask = mask_of(a, original, how, size, 8);
+      const at::Tensor mask = mask_of(a, original, how, size, 8, 8);
       CHECK(mask.equal(share.lt(1e-3).to(at::kFloat)));
       CHECK(mask.mean().item<double>() > 0.5);
     }
@@ -1643,7 +1643,7 @@ TEST_CASE("grey of a soft mask is its weight after resizing, too, and no weight 
   mask_arguments a;
   a.picture = folder / "bands.png";
   a.soft = true;
-  const at::Tensor row = mask_of(a, {64, 96}, fitting::resize, picture_size{48, 72}, 8)[0][0][24];
+  const at::Tensor row = mask_of(a, {64, 96}, fitting::resize, picture_size{48, 72}, 8, 8)[0][0][24];
   CHECK(row.min().item<double>() == 0.0);
   CHECK(row.max().item<double>() == 1.0);
   CHECK(row[12].item<double>() == 1.0);

@@ -245,6 +245,10 @@ autoencoder_kl_config autoencoder_kl_config::told_by(const weights& w) {
   while (w.contains(conv(0, c.layers_per_block))) ++c.layers_per_block;
   c.use_quant_conv = w.contains("quant_conv.weight");
   c.use_post_quant_conv = w.contains("post_quant_conv.weight");
+  if (c.latent_channels == 16) {
+    c.scaling_factor = 1.5305;
+    c.shift_factor = 0.0609;
+  }
   c.mid_block_add_attention = w.contains(original ? "encoder.mid.attn_1.norm.weight"
                                                   : "encoder.mid_block.attentions.0.group_norm.weight");
   if (const auto f = fault_of(c))

@@ -1,9 +1,12 @@
 #include <pushforward/libtorch/models/checkpoint.hpp>
 
 #include <pushforward/libtorch/models/autoencoder_tiny.hpp>
+#include <pushforward/libtorch/models/sd3_transformer.hpp>
+#include <pushforward/libtorch/models/t5_encoder.hpp>
 #include <pushforward/safetensors/file.hpp>
 #include <pushforward/safetensors/regular_file.hpp>
 
+#include "checkpoint_files.hpp"
 #include "json_config.hpp"
 
 #include <ATen/ATen.h>
@@ -30,20 +33,6 @@ const std::string ldm_open_clip = "cond_stage_model.model.";
 const std::map<std::string, prediction_type> predictions{{"epsilon", prediction_type::epsilon},
                                                          {"sample", prediction_type::sample},
                                                          {"v_prediction", prediction_type::v}};
-
-bool is_pickle(const fs::path& file) {
-  const auto extension = file.extension().string();
-  return extension == ".ckpt" || extension == ".bin" || extension == ".pt" || extension == ".pth";
-}
-
-bad_file pickle(const fs::path& file) {
-  return bad_file(
-      file.string() +
-      ": is a pickle file, which can run any code when it is loaded, and is not read here; convert it to "
-      "safetensors once, where you trust it: in Python, "
-      "safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW), or diffusers' "
-      "save_pretrained(FOLDER)");
-}
 
 at::Tensor scaled_linear_betas(double first, double last, std::int64_t T) {
   return at::linspace(std::sqrt(first), std::sqrt(last), T, at::kFloat).square();
@@ -75,135 +64,6 @@ variance_preserving path_of(const at::Tensor& betas) {
   for (std::int64_t i = 0; i < alphas.size(0); ++i)
     rounded.push_back(1.0 - static_cast<double>(alphas.data_ptr<float>()[i]));
   return variance_preserving(std::move(rounded), -1.0);
-}
-
-/// Names of what is in a folder, in alphabetical order.
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::error_code fault;
-  std::vector<std::string> names;
-  for (fs::directory_iterator i(folder, fault), end; !fault && i != end; i.increment(fault))
-    names.push_back(i->path().filename().string());
-  if (fault) throw bad_file(folder.string() + ": cannot be listed (" + fault.message() + ")");
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string listed(const std::vector<std::string>& words) {
-  std::string list;
-  for (const auto& word : words) list += (list.empty() ? "" : ", ") + word;
-  return list;
-}
-
-/// Or something else by that name, which is refused once it is opened.
-bool is_file(const fs::path& path) { return safetensors::is_there(path); }
-
-bool is_folder(const fs::path& path) {
-  std::error_code none;
-  return fs::is_directory(path, none);
-}
-
-/// The variant in the middle of a name: `stem.VARIANT.end`, or empty for `stem.end`.
-std::optional<std::string> middle(const std::string& name, const std::string& stem, const std::string& end) {
-  if (name == stem + end) return "";
-  const std::string start = stem + ".";
-  if (name.size() <= start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end)) return {};
-  const auto variant = name.substr(start.size(), name.size() - start.size() - end.size());
-  if (variant.find_first_of(".-") != std::string::npos) return {}; // shards have numbers: -00001-of-00002
-  return variant;
-}
-
-/// The shards that an index names, beside it.
-std::vector<fs::path> shards_of(const fs::path& index) {
-  const json_config json(index);
-  std::set<std::string> names;
-  const auto map = json.object("weight_map");
-  if (!map) json.refuse("weight_map", "is needed: it says in which file each parameter is");
-  for (const auto& key : map->keys()) {
-    const auto name = map->text(key, "");
-    if (name.find_first_of(std::string("/\\:\0", 4)) != std::string::npos || name.starts_with('.') ||
-        !name.ends_with(".safetensors"))
-      map->refuse(key, "is not the plain name of a safetensors file beside the index");
-    names.insert(name);
-  }
-  if (names.empty()) json.refuse("weight_map", "names no file");
-  std::vector<fs::path> files;
-  std::string missing;
-  for (const auto& name : names) {
-    files.push_back(index.parent_path() / name);
-    if (!is_file(files.back())) missing += (missing.empty() ? "" : ", ") + name;
-  }
-  if (!missing.empty())
-    throw bad_file(index.string() + ": names shards that are not there: " + missing + "; copy them, too");
-  return files;
-}
-
-/// The weights of a part's folder. Adds to `missing` where there are none.
-std::vector<fs::path> weights_in(const fs::path& folder, const std::string& stem, const std::string& variant,
-                                 std::vector<std::string>& missing) {
-  std::map<std::string, fs::path> whole, index; // by variant
-  std::optional<fs::path> some_pickle;
-  for (const auto& name : names_in(folder)) {
-    if (const auto v = middle(name, stem, ".safetensors"))
-      whole[*v] = folder / name;
-    else if (const auto s = middle(name, stem + ".safetensors.index", ".json"))
-      index[*s] = folder / name;
-    else if (is_pickle(name))
-      some_pickle = folder / name;
-  }
-  std::set<std::string> variants;
-  for (const auto* found : {&whole, &index})
-    for (const auto& [v, file] : *found) variants.insert(v);
-  if (variants.empty()) {
-    if (some_pickle) throw pickle(*some_pickle);
-    missing.push_back((folder / (stem + ".safetensors")).string());
-    return {};
-  }
-  std::string chosen = variant;
-  if (!variants.count(chosen)) {
-    if (!variant.empty() || variants.size() > 1) {
-      std::vector<std::string> there;
-      for (const auto& v : variants) there.push_back(v.empty() ? "without a variant" : v);
-      throw bad_file(folder.string() + ": has no weights " +
-                     (variant.empty() ? "without a variant" : "of variant " + variant) +
-                     "; there are some: " + listed(there) + " (option variant)");
-    }
-    chosen = *variants.begin();
-  }
-  if (const auto found = whole.find(chosen); found != whole.end()) return {found->second};
-  return shards_of(index.at(chosen));
-}
-
-checkpoint_part part_in(const fs::path& folder, const std::string& stem, const std::string& variant,
-                        std::vector<std::string>& missing) {
-  checkpoint_part part;
-  if (!is_folder(folder)) {
-    missing.push_back(folder.string());
-    return part;
-  }
-  if (is_file(folder / "config.json"))
-    part.config = folder / "config.json";
-  else
-    missing.push_back((folder / "config.json").string());
-  part.files = weights_in(folder, stem, variant, missing);
-  return part;
-}
-
-/// A part of a single file of the original layout.
-checkpoint_part ldm_part(const std::string& class_name, const fs::path& file, const std::string& prefix) {
-  return {{}, class_name, {file}, checkpoint_layout::ldm, prefix};
-}
-
-/// The class of an autoencoder that its configuration names; the whole configuration is checked.
-std::string autoencoder_class(const fs::path& config) {
-  const json_config json(config);
-  const auto name = json.text("_class_name", "AutoencoderKL");
-  if (name == "AutoencoderKL")
-    autoencoder_kl_config::read(config);
-  else if (name == "AutoencoderTiny")
-    autoencoder_tiny_config::read(config);
-  else
-    json.refuse("_class_name", "is neither AutoencoderKL nor AutoencoderTiny");
-  return name;
 }
 
 bool ends_in_noise(const variance_preserving& path) { return path.alpha_bar(path.last()) == 0.0; }
@@ -388,7 +248,7 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
   if (below("conditioner.embedders."))
     throw bad_file(path.string() + ": is a Stable Diffusion XL checkpoint" + only);
   if (below("model.diffusion_model.joint_blocks.") || below("joint_blocks."))
-    throw bad_file(path.string() + ": is a Stable Diffusion 3 checkpoint" + only);
+    throw bad_file(path.string() + ": is a Stable Diffusion 3 checkpoint, which open_sd3_checkpoint opens");
   if (below("unet.") || below("down_blocks."))
     throw bad_file(path.string() + ": has the names of diffusers; give the folder of the whole checkpoint");
   const bool clip = below(ldm_clip), open_clip = below(ldm_open_clip);
@@ -414,9 +274,9 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
                    "more than the latents, are not supported");
   checkpoint c;
   c.layout = checkpoint_layout::ldm;
-  c.unet = ldm_part("UNet2DConditionModel", path, ldm_unet);
-  if (!options.without_vae) c.vae = ldm_part("AutoencoderKL", path, ldm_vae);
-  c.text_encoder = ldm_part("CLIPTextModel", path, clip ? ldm_clip : ldm_open_clip);
+  c.unet = part_of_file("UNet2DConditionModel", path, ldm_unet);
+  if (!options.without_vae) c.vae = part_of_file("AutoencoderKL", path, ldm_vae);
+  c.text_encoder = part_of_file("CLIPTextModel", path, clip ? ldm_clip : ldm_open_clip);
   c.cross_attention_dim = to_k[1];
 
   if (is_flow(options.prediction)) {
@@ -469,7 +329,7 @@ checkpoint_part open_autoencoder(const fs::path& path, const std::string& varian
   const safetensors::file file(path);
   for (const auto& prefix : {ldm_vae, std::string()})
     if (file.contains(prefix + "decoder.mid.block_1.conv1.weight"))
-      return ldm_part("AutoencoderKL", path, prefix);
+      return part_of_file("AutoencoderKL", path, prefix);
   checkpoint_part part;
   part.files = {path};
   if (file.contains("decoder.mid_block.resnets.0.conv1.weight")) part.class_name = "AutoencoderKL";
@@ -486,36 +346,58 @@ checkpoint_part open_autoencoder(const fs::path& path, const std::string& varian
   return part;
 }
 
-unet_config unet_config_of(const checkpoint_part& part) {
-  return part.config ? unet_config::read(*part.config)
-                     : unet_config::told_by(weights(part.files, {}).below(part.prefix));
+namespace {
+
+/// Of a folder what its config.json says, of a single file what names and shapes tell.
+template <class Config> Config config_of(const checkpoint_part& part) {
+  return part.config ? Config::read(*part.config)
+                     : Config::told_by(weights(part.files, {}).below(part.prefix));
 }
 
+/// The names of a file that has something in front of each.
+naming after(const std::string& prefix) {
+  return [prefix](const std::string& name) -> stored_at { return {prefix + name}; };
+}
+
+} // namespace
+
+unet_config unet_config_of(const checkpoint_part& part) { return config_of<unet_config>(part); }
+
 autoencoder_kl_config autoencoder_kl_config_of(const checkpoint_part& part) {
-  return part.config ? autoencoder_kl_config::read(*part.config)
-                     : autoencoder_kl_config::told_by(weights(part.files, {}).below(part.prefix));
+  return config_of<autoencoder_kl_config>(part);
 }
 
 clip_text_config clip_text_config_of(const checkpoint_part& part) {
-  return part.config ? clip_text_config::read(*part.config)
-                     : clip_text_config::told_by(weights(part.files, {}).below(part.prefix));
+  return config_of<clip_text_config>(part);
 }
+
+sd3_transformer_config sd3_transformer_config_of(const checkpoint_part& part) {
+  return config_of<sd3_transformer_config>(part);
+}
+
+t5_config t5_config_of(const checkpoint_part& part) { return config_of<t5_config>(part); }
 
 weights weights_of(const checkpoint_part& part, const placement& where) {
   if (part.layout == checkpoint_layout::diffusers) return {part.files, where};
   if (part.class_name == "UNet2DConditionModel")
     return {part.files, where, ldm_unet_names(unet_config_of(part))};
+  if (part.class_name == "SD3Transformer2DModel")
+    return {part.files, where, original_sd3_transformer_names(sd3_transformer_config_of(part))};
   if (part.class_name == "AutoencoderKL")
     return {part.files, where, ldm_autoencoder_names(autoencoder_kl_config_of(part), part.prefix)};
   return {part.files, where,
-          part.prefix == ldm_open_clip ? open_clip_text_names(part.prefix) : ldm_clip_text_names()};
+          part.prefix == ldm_open_clip ? open_clip_text_names(part.prefix) : after(part.prefix)};
 }
 
 void check_weights(const checkpoint_part& part) {
   const auto shapes = weights_of(part, {at::kFloat, at::kMeta});
   if (part.class_name == "UNet2DConditionModel")
     unet(unet_config_of(part), shapes);
-  else if (part.class_name == "CLIPTextModel")
+  else if (part.class_name == "SD3Transformer2DModel")
+    sd3_transformer(sd3_transformer_config_of(part), shapes);
+  else if (part.class_name == "T5EncoderModel")
+    t5_encoder(t5_config_of(part), shapes);
+  else if (part.class_name.starts_with("CLIPTextModel"))
     clip_text(clip_text_config_of(part), shapes);
   else if (part.class_name == "AutoencoderTiny")
     autoencoder_tiny(part.config ? autoencoder_tiny_config::read(*part.config) : autoencoder_tiny_config{},

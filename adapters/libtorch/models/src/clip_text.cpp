@@ -55,11 +55,12 @@ clip_text_config clip_text_config::told_by(const weights& w) {
   const bool open_clip = w.contains("token_embedding.weight");
   const auto names =
       !open_clip && w.contains("text_model.embeddings.token_embedding.weight") ? w.below("text_model.") : w;
-  const auto matrix = [&](const std::string& name) {
-    auto shape = names.shape_of(name);
-    if (shape.size() != 2) throw bad_file(w.file_name() + ": tensor " + name + " is not a matrix");
+  const auto matrix_of = [](const weights& where, const std::string& name) {
+    auto shape = where.shape_of(name);
+    if (shape.size() != 2) throw bad_file(where.file_name() + ": tensor " + name + " is not a matrix");
     return shape;
   };
+  const auto matrix = [&](const std::string& name) { return matrix_of(names, name); };
   const auto tokens = matrix(open_clip ? "token_embedding.weight" : "embeddings.token_embedding.weight");
   const auto positions = matrix(open_clip ? "positional_embedding" : "embeddings.position_embedding.weight");
   const std::string block = open_clip ? "transformer.resblocks." : "encoder.layers.",
@@ -75,6 +76,9 @@ clip_text_config clip_text_config::told_by(const weights& w) {
   c.num_attention_heads = c.hidden_size / 64;
   c.eos_token_id = c.vocab_size - 1;
   if (open_clip && w.contains("text_projection")) c.projection_dim = matrix("text_projection")[1];
+  if (!open_clip && w.contains("text_projection.weight"))
+    c.projection_dim = matrix_of(w, "text_projection.weight")[0];
+  if (!open_clip && c.hidden_size == 1280) c.hidden_act = "gelu";
   if (c.num_attention_heads < 1 || c.hidden_size % 64 || c.vocab_size < 1 || c.intermediate_size < 1 ||
       c.max_position_embeddings < 1 || c.projection_dim < 1)
     throw bad_file(w.file_name() + ": holds no text encoder that is supported: it is " +
@@ -152,6 +156,8 @@ at::Tensor clip_text::projected(const at::Tensor& ids) const {
   if (!parts_->projection.defined()) throw bad_option("clip_text: the weights have no text_projection");
   return at::linear(pooled(ids), parts_->projection);
 }
+
+bool clip_text::projects() const { return parts_->projection.defined(); }
 
 const clip_text_config& clip_text::config() const { return parts_->config; }
 

@@ -120,6 +120,12 @@ public:
     return all;
   }
 
+  /// The values of a list, whatever they are.
+  std::vector<nlohmann::json> list(const std::string& key) const {
+    if (!has(key)) return {};
+    return list_of(key).get<std::vector<nlohmann::json>>();
+  }
+
   /// An object below this one, whose keys are read and refused as "key.below".
   std::optional<json_config> object(const std::string& key) const {
     if (!has(key)) return {};

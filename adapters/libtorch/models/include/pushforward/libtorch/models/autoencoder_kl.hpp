@@ -40,8 +40,9 @@ struct autoencoder_kl_config {
   /// not implement; the message names its key
   static autoencoder_kl_config read(const std::filesystem::path& config_json);
   /// What names and shapes tell, of `diffusers` or of the original layout (seen from below
-  /// first_stage_model). They do not tell the number of groups and the scaling factor: those are Stable
-  /// Diffusion's. \throws bad_file for parameters that are no such network's
+  /// first_stage_model). They do not tell the number of groups and the factors: those are Stable Diffusion's,
+  /// 1.x's and 2.x's of any channels but 16, and 3's of 16 (1.5305, shifted by 0.0609; other models of 16
+  /// channels need their configuration). \throws bad_file for parameters that are no such network's
   static autoencoder_kl_config told_by(const weights& w);
 };
 

@@ -5,6 +5,8 @@
 
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
 #include <pushforward/libtorch/models/clip_text.hpp>
+#include <pushforward/libtorch/models/sd3_transformer.hpp>
+#include <pushforward/libtorch/models/t5_encoder.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 #include <pushforward/libtorch/models/weights.hpp>
 #include <pushforward/paths/rectified_flow.hpp>
@@ -94,11 +96,13 @@ checkpoint open_checkpoint(const std::filesystem::path& path, const checkpoint_o
 checkpoint_part open_autoencoder(const std::filesystem::path& path, const std::string& variant = "");
 
 /// The configuration of a part: of a folder its config.json, of a single file what names and shapes tell.
-/// Heads of attention and groups of normalisation, which they do not tell, are Stable Diffusion's, as is the
-/// autoencoder's scaling factor, 0.18215. \throws bad_file
+/// Heads of attention and groups of normalisation, which they do not tell, are Stable Diffusion's, as are the
+/// autoencoder's factors; see each network's `told_by`. \throws bad_file
 unet_config unet_config_of(const checkpoint_part& part);
 autoencoder_kl_config autoencoder_kl_config_of(const checkpoint_part& part);
 clip_text_config clip_text_config_of(const checkpoint_part& part);
+sd3_transformer_config sd3_transformer_config_of(const checkpoint_part& part);
+t5_config t5_config_of(const checkpoint_part& part);
 
 /// The parameters of a part under the names that its network asks for. \throws bad_file, bad_option as the
 /// constructor of `weights`

@@ -1,7 +1,8 @@
 #pragma once
 /// \file
-/// CLIP's text encoder: the one of Stable Diffusion 1.x (OpenAI's ViT-L/14) and 2.x (OpenCLIP's ViT-H/14), as
-/// transformers' CLIPTextModel and CLIPTextModelWithProjection compute it.
+/// CLIP's text encoder: the one of Stable Diffusion 1.x (OpenAI's ViT-L/14), 2.x (OpenCLIP's ViT-H/14) and 3
+/// (ViT-L/14 and OpenCLIP's ViT-bigG/14), as transformers' CLIPTextModel and CLIPTextModelWithProjection
+/// compute it.
 
 #include <pushforward/libtorch/models/weights.hpp>
 
@@ -36,8 +37,10 @@ struct clip_text_config {
   static clip_text_config read(const std::filesystem::path& config_json);
   /// What names and shapes tell, seen from below what single files of Stable Diffusion have in front:
   /// cond_stage_model.transformer (transformers' names, 1.x) or cond_stage_model.model
-  /// (OpenCLIP's, 2.x, where of 24 blocks the last is left out). Heads have 64 channels. \throws bad_file for
-  /// parameters that are no such network's
+  /// (OpenCLIP's, 2.x, where of 24 blocks the last is left out), or text_encoders.clip_l.transformer and
+  /// text_encoders.clip_g.transformer (transformers' names, 3). Heads have 64 channels. Of transformers'
+  /// names a width of 1280 is ViT-bigG/14's, whose activation is gelu. \throws bad_file for parameters that
+  /// are no such network's
   static clip_text_config told_by(const weights& w);
 };
 
@@ -68,6 +71,8 @@ public:
   /// The pooled state in the space that text and images share, [N, projection_dim]; not of unit length.
   /// \throws bad_option for a sequence without end token, and where the weights had no text_projection
   at::Tensor projected(const at::Tensor& ids) const;
+  /// Whether the weights had text_projection.
+  bool projects() const;
 
   const clip_text_config& config() const;
 

@@ -1,0 +1,266 @@
+#include <pushforward/libtorch/models/sd3_checkpoint.hpp>
+
+#include <pushforward/libtorch/models/clip_tokenizer.hpp>
+#include <pushforward/libtorch/models/t5_tokenizer.hpp>
+#include <pushforward/safetensors/file.hpp>
+
+#include "checkpoint_files.hpp"
+#include "json_config.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <utility>
+
+namespace pushforward::libtorch::models {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string family = "Stable Diffusion 3";
+const std::string transformer_class = "SD3Transformer2DModel", clip_class = "CLIPTextModelWithProjection",
+                  t5_class = "T5EncoderModel";
+
+// what names begin with in a single file
+const std::string original_transformer = "model.diffusion_model.", original_vae = "first_stage_model.",
+                  original_clip_l = "text_encoders.clip_l.transformer.",
+                  original_clip_g = "text_encoders.clip_g.transformer.",
+                  original_t5 = "text_encoders.t5xxl.transformer.";
+
+bool below(const safetensors::file& file, const std::string& prefix) {
+  const auto found = file.tensors().lower_bound(prefix);
+  return found != file.tensors().end() && found->first.starts_with(prefix);
+}
+
+[[noreturn]] void refuse_missing(const std::string& where, const std::vector<std::string>& missing,
+                                 const std::string& remedy) {
+  throw bad_file(where + ": parts of the checkpoint are missing: " + listed(missing) + "; " + remedy);
+}
+
+/// The tokenizers' folders, below one.
+void find_tokenizers(sd3_checkpoint& c, const fs::path& folder, std::vector<std::string>& missing) {
+  const auto find = [&](const char* name, std::initializer_list<std::vector<std::string>> alternatives) {
+    const auto found = folder / name;
+    for (const auto& files : alternatives) {
+      bool all = true;
+      for (const auto& file : files) all = all && is_file(found / file);
+      if (all) return found;
+    }
+    for (const auto& file : *alternatives.begin())
+      if (!is_file(found / file)) missing.push_back((found / file).string());
+    return found;
+  };
+  c.clip_l_tokenizer = find("tokenizer", {{"vocab.json", "merges.txt"}, {"tokenizer.json"}});
+  c.clip_g_tokenizer = find("tokenizer_2", {{"vocab.json", "merges.txt"}, {"tokenizer.json"}});
+  if (c.t5) c.t5_tokenizer = find("tokenizer_3", {{"spiece.model"}, {"tokenizer.json"}});
+}
+
+/// Text encoders as files of their own, under the names that the published folders and other programs give
+/// them.
+void find_text_encoders(sd3_checkpoint& c, const fs::path& folder, bool without_t5,
+                        std::vector<std::string>& missing) {
+  const auto part = [&](const std::string& class_name, std::initializer_list<const char*> names) {
+    for (const char* name : names)
+      if (is_file(folder / name))
+        return checkpoint_part{{}, class_name, {folder / name}, checkpoint_layout::diffusers, {}};
+    return checkpoint_part{};
+  };
+  c.clip_l = part(clip_class, {"clip_l.safetensors"});
+  c.clip_g = part(clip_class, {"clip_g.safetensors"});
+  for (const auto& [found, name] :
+       {std::pair{&c.clip_l, "clip_l.safetensors"}, {&c.clip_g, "clip_g.safetensors"}})
+    if (found->files.empty()) missing.push_back((folder / name).string());
+  auto t5 = part(t5_class, {"t5xxl.safetensors", "t5xxl_fp16.safetensors", "t5xxl_bf16.safetensors",
+                            "t5xxl_fp8_e4m3fn.safetensors"});
+  if (!without_t5 && !t5.files.empty()) c.t5 = std::move(t5);
+}
+
+/// Whether the parts take what the others give.
+void check_agreement(const sd3_checkpoint& c, bool without_vae) {
+  const auto transformer = sd3_transformer_config_of(c.transformer);
+  const auto l = clip_text_config_of(c.clip_l), g = clip_text_config_of(c.clip_g);
+  const auto name = [](const checkpoint_part& part) {
+    return (part.config ? *part.config : part.files.front()).string();
+  };
+  const std::string together = "; do the parts belong together?";
+  if (l.projection_dim + g.projection_dim != transformer.pooled_projection_dim)
+    throw bad_file(name(c.transformer) + ": takes a pooled text of " +
+                   std::to_string(transformer.pooled_projection_dim) +
+                   " numbers (pooled_projection_dim), but the two CLIP encoders give " +
+                   std::to_string(l.projection_dim) + " and " + std::to_string(g.projection_dim) + together);
+  if (l.hidden_size + g.hidden_size > transformer.joint_attention_dim)
+    throw bad_file(name(c.transformer) + ": takes a text of width " +
+                   std::to_string(transformer.joint_attention_dim) +
+                   " (joint_attention_dim), but the two CLIP encoders give " + std::to_string(l.hidden_size) +
+                   " and " + std::to_string(g.hidden_size) + together);
+  if (c.t5)
+    if (const auto width = t5_config_of(*c.t5).d_model; width != transformer.joint_attention_dim)
+      throw bad_file(name(*c.t5) + ": T5 is " + std::to_string(width) +
+                     " wide (d_model), but the transformer takes " +
+                     std::to_string(transformer.joint_attention_dim) + " (joint_attention_dim)" + together);
+  if (transformer.out_channels != transformer.in_channels)
+    throw bad_file(name(c.transformer) + ": out_channels is " + std::to_string(transformer.out_channels) +
+                   ", but in_channels " + std::to_string(transformer.in_channels) +
+                   ": a model that takes more than the latents is not supported");
+  if (!without_vae && c.vae.class_name == "AutoencoderKL")
+    if (const auto channels = autoencoder_kl_config_of(c.vae).latent_channels;
+        channels != transformer.in_channels)
+      throw bad_file(name(c.vae) + ": makes latents of " + std::to_string(channels) +
+                     " channels, but the transformer takes " + std::to_string(transformer.in_channels) +
+                     together);
+}
+
+/// Whether the folder's pipeline was saved with a third text encoder.
+bool has_t5(const fs::path& folder) {
+  if (!is_file(folder / "model_index.json")) return true;
+  const json_config index(folder / "model_index.json");
+  const auto words = index.list("text_encoder_3");
+  return words.size() == 2 && !words[1].is_null();
+}
+
+sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options& o) {
+  sd3_checkpoint c;
+  std::vector<std::string> missing;
+  c.transformer = part_in(folder / "transformer", "diffusion_pytorch_model", o.variant, missing);
+  if (!o.without_vae) c.vae = part_in(folder / "vae", "diffusion_pytorch_model", o.variant, missing);
+  c.clip_l = part_in(folder / "text_encoder", "model", o.variant, missing);
+  c.clip_g = part_in(folder / "text_encoder_2", "model", o.variant, missing);
+  const bool t5_is_missing = !o.without_t5 && has_t5(folder) && !is_folder(folder / "text_encoder_3");
+  if (!o.without_t5 && has_t5(folder)) c.t5 = part_in(folder / "text_encoder_3", "model", o.variant, missing);
+  find_tokenizers(c, o.tokenizers.empty() ? folder : o.tokenizers, missing);
+  const auto scheduler = folder / "scheduler" / "scheduler_config.json";
+  if (!is_file(scheduler)) missing.push_back(scheduler.string());
+  if (!missing.empty())
+    refuse_missing(folder.string(), missing,
+                   std::string("copy the whole folder") +
+                       (t5_is_missing ? ", or leave T5 out (option without_t5)" : ""));
+  const json_config transformer(*c.transformer.config);
+  c.transformer.class_name = transformer.text("_class_name", transformer_class);
+  if (c.transformer.class_name != transformer_class)
+    transformer.refuse("_class_name",
+                       "is not " + transformer_class + ": of transformers only " + family + " is supported");
+  for (auto* part : {&c.clip_l, &c.clip_g}) {
+    const json_config text(*part->config);
+    if (text.text("model_type", "clip_text_model") != "clip_text_model")
+      text.refuse("model_type", "is not clip_text_model");
+    part->class_name = clip_class;
+  }
+  if (c.t5) {
+    const json_config text(*c.t5->config);
+    if (text.text("model_type", "t5") != "t5") text.refuse("model_type", "is not t5");
+    c.t5->class_name = t5_class;
+  }
+  if (!o.without_vae) c.vae.class_name = autoencoder_class(*c.vae.config);
+  c.path = read_flow_scheduler(scheduler);
+  return c;
+}
+
+sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o) {
+  const safetensors::file file(path);
+  sd3_checkpoint c;
+  c.layout = checkpoint_layout::ldm;
+  std::vector<std::string> missing;
+  if (!below(file, original_transformer))
+    missing.push_back("the transformer (" + original_transformer + "*)");
+  if (!o.without_vae && !below(file, original_vae))
+    missing.push_back("the VAE (" + original_vae + "*), which the option vae can take from elsewhere");
+  c.transformer = part_of_file(transformer_class, path, original_transformer);
+  if (!o.without_vae) c.vae = part_of_file("AutoencoderKL", path, original_vae);
+  const bool clip_l = below(file, original_clip_l), clip_g = below(file, original_clip_g);
+  if (clip_l && clip_g) {
+    c.clip_l = part_of_file(clip_class, path, original_clip_l);
+    c.clip_g = part_of_file(clip_class, path, original_clip_g);
+    if (!o.without_t5 && below(file, original_t5)) c.t5 = part_of_file(t5_class, path, original_t5);
+  } else {
+    find_text_encoders(c, o.text_encoders.empty() ? path.parent_path() / "text_encoders" : o.text_encoders,
+                       o.without_t5, missing);
+  }
+  const bool all_but_tokenizers = missing.empty();
+  find_tokenizers(c, o.tokenizers.empty() ? path.parent_path() : o.tokenizers, missing);
+  if (!missing.empty())
+    refuse_missing(path.string(), missing,
+                   std::string(all_but_tokenizers ? "a single file holds no tokenizers"
+                                                  : "a single file may lack text encoders, and holds no "
+                                                    "tokenizers") +
+                       ": name the folder of a checkpoint of " + family +
+                       " that has them, or copy them beside the file (options tokenizers, text_encoders)");
+  return c;
+}
+
+/// The states of the last but one block, and what is pooled.
+std::pair<at::Tensor, at::Tensor> clip_of(const checkpoint_part& part, const fs::path& tokenizer,
+                                          const std::vector<std::string>& prompts, const placement& where,
+                                          const std::function<void()>& tell) {
+  const clip_text encoder(clip_text_config_of(part), weights_of(part, where).watched(tell));
+  const at::Tensor ids = clip_tokenizer(tokenizer)(prompts);
+  // files without a projection mean none
+  return {encoder.hidden(ids).to(at::kCPU, at::kFloat),
+          (encoder.projects() ? encoder.projected(ids) : encoder.pooled(ids)).to(at::kCPU, at::kFloat)};
+}
+
+} // namespace
+
+bool is_sd3_checkpoint(const fs::path& path) {
+  try {
+    if (is_folder(path)) {
+      if (is_file(path / "model_index.json"))
+        return json_config(path / "model_index.json")
+            .text("_class_name", "StableDiffusionPipeline")
+            .starts_with("StableDiffusion3");
+      return is_folder(path / "transformer") && !is_folder(path / "unet");
+    }
+    if (!is_file(path) || is_pickle(path)) return false;
+    const safetensors::file file(path);
+    return below(file, original_transformer + "joint_blocks.") || below(file, "joint_blocks.");
+  } catch (const error&) {
+    return false; // whoever opens it says why
+  }
+}
+
+sd3_checkpoint open_sd3_checkpoint(const fs::path& path, const sd3_checkpoint_options& options) {
+  if (!is_folder(path) && !is_file(path))
+    throw bad_file(path.string() + ": there is no such checkpoint, neither a folder nor a file");
+  if (is_pickle(path)) throw pickle(path);
+  auto c = is_folder(path) ? open_folder(path, options) : open_single(path, options);
+  check_agreement(c, options.without_vae);
+  return c;
+}
+
+rectified_flow read_flow_scheduler(const fs::path& scheduler_config_json) {
+  const json_config json(scheduler_config_json);
+  const std::string standard = "FlowMatchEulerDiscreteScheduler";
+  if (const auto name = json.text("_class_name", standard);
+      name != standard && name != "FlowMatchHeunDiscreteScheduler")
+    json.refuse("_class_name", "is not " + standard + ", of a rectified flow");
+  // bends that this family's grids do not have
+  for (const char* key : {"use_dynamic_shifting", "invert_sigmas", "use_karras_sigmas",
+                          "use_exponential_sigmas", "use_beta_sigmas"})
+    if (json.flag(key, false)) json.not_supported(key);
+  if (json.has("shift_terminal")) json.not_supported("shift_terminal");
+  json.only("num_train_timesteps", 1000);
+  return rectified_flow(json.number("shift", 1.0, 1e-3, 1e3));
+}
+
+sd3_condition encode_prompts(const sd3_checkpoint& c, const std::vector<std::string>& prompts,
+                             const placement& where, std::int64_t t5_tokens,
+                             const std::function<void()>& tell) {
+  if (prompts.empty()) throw bad_option("encode_prompts: there are no prompts");
+  if (t5_tokens < 1)
+    throw bad_option("encode_prompts: t5_tokens is " + std::to_string(t5_tokens) + ", but must be positive");
+  const c10::NoGradGuard no_grad;
+  const auto [l, pooled_l] = clip_of(c.clip_l, c.clip_l_tokenizer, prompts, where, tell);
+  const auto [g, pooled_g] = clip_of(c.clip_g, c.clip_g_tokenizer, prompts, where, tell);
+  const auto n = static_cast<std::int64_t>(prompts.size());
+  at::Tensor t5;
+  if (c.t5) {
+    const at::Tensor ids = t5_tokenizer(*c.t5_tokenizer)(prompts, t5_tokens);
+    t5 = t5_encode_layer_by_layer(t5_config_of(*c.t5), weights_of(*c.t5, where).watched(tell), ids)
+             .to(at::kCPU, at::kFloat);
+  } else {
+    t5 = at::zeros({n, t5_tokens, sd3_transformer_config_of(c.transformer).joint_attention_dim});
+  }
+  return joined_texts(l, g, pooled_l, pooled_g, t5);
+}
+
+} // namespace pushforward::libtorch::models
