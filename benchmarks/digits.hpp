@@ -4,19 +4,12 @@
 /// latents.
 
 #include "distances.hpp"
+#include "in_latents.hpp"
 #include "policies.hpp"
 
 #include <model.hpp>
 
 namespace policies {
-
-/// A constraint on pixels, for latents: pulled back by the decoder's vjp, or met in pixels.
-template <class Constraint, class Decoder>
-struct in_latents : pf::decoded<Constraint, Decoder, pf::decoder_vjp> {
-  in_latents(const Constraint& c, const Decoder& d)
-      : pf::decoded<Constraint, Decoder, pf::decoder_vjp>(c, d, {}), by_pixels{c, d} {}
-  baselines::by_pixels<Constraint, Decoder> by_pixels;
-};
 
 /// Digits [N, 1, 32, 32] in [-1, 1] with their labels.
 struct digits {

@@ -16,6 +16,7 @@
 
 #include <functional>
 #include <map>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -444,3 +445,50 @@ TEST_CASE("what does not serve Stable Diffusion 3 is refused before anything is 
   write_single_file(weights, all);
   refused(joined(left, {"--model", copy}), "proj_out.bias");
 }
+
+#ifdef CHECKPOINT_BENCH
+TEST_CASE("the bench of policies measures a checkpoint of the user's, of either family") {
+  const auto oracle = oracle_folder(ORACLE_FOLDER);
+  const scratch_folder folder;
+  for (const char* part : {"training", "held_out"}) {
+    fs::create_directories(folder / part);
+    fs::copy(oracle / "picture.png", folder / part / "a.png");
+  }
+  const auto lines = [&](const words& more) {
+    const auto out = folder / "lines.jsonl";
+    fs::remove(out);
+    const auto r = run_program(
+        folder, CHECKPOINT_BENCH,
+        joined({"--model", oracle / "checkpoint", "--photographs", folder / "held_out" / "..", "--side", "64",
+                "--tuned", "2", "--tested", "2", "--passes", "12", "--tuned-at", "12", "--out", out},
+               more));
+    INFO(r.said);
+    REQUIRE(r.status == 0);
+    std::map<std::string, double> psnr;
+    std::istringstream text(read_bytes(out));
+    for (std::string line; std::getline(text, line);) {
+      const auto read = json::parse(line);
+      CHECK(read["of"]["checkpoint"] == "checkpoint");
+      CHECK(read["of"]["prediction"] == "flow");
+      if (read["role"] == "tested")
+        psnr[read["task"].get<std::string>() + ", " + read["method"].get<std::string>()] = read["psnr"][0];
+    }
+    return psnr;
+  };
+  const words methods{"--methods", "posterior step", "inexact Newton", "gradient descent",
+                      "DDNM",      "FlowChef",       "LATINO",         "plain sampling"};
+  const auto plain = lines(joined({"--tasks", "half", "x4"}, methods));
+  for (const char* method :
+       {"posterior step", "inexact Newton", "gradient descent", "FlowChef", "plain sampling"})
+    for (const char* task : {"half", "x4"}) CHECK(plain.count(std::string(task) + ", " + method) == 1);
+  CHECK(plain.count("half, DDNM") == 1);
+  CHECK(plain.count("x4, LATINO") == 1);
+  const auto guided = lines({"--tasks", "half", "--methods", "plain sampling", "--prompt", "a cat"});
+  CHECK(guided.at("half, plain sampling") != plain.at("half, plain sampling"));
+  const auto odd = run_program(folder, CHECKPOINT_BENCH,
+                               {"--model", oracle / "checkpoint", "--photographs", folder / "held_out" / "..",
+                                "--side", "72", "--out", folder / "lines.jsonl"});
+  CHECK(odd.status == 2);
+  CHECK(holds(odd.said, "--side 72 is no multiple of 16"));
+}
+#endif
