@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
   std::int64_t tuned = 100, tested = 500, first = 500;
   policies::options o;
   o.promising = 4.0;
+  std::string device = "cpu";
+  policies::add_device_option(app, device);
   add_name(app, "--data", data, "digits in MNIST's format, as of the MNIST programs");
   add_name(app, "--weights", weights, "of the networks [the repository's]");
   add_choice<mnist::model_kind>(app, "--model", kind,
@@ -39,7 +41,7 @@ int main(int argc, char** argv) {
     auto inputs = mnist::digit_files(data);
     inputs.insert(inputs.end(), networks.begin(), networks.end());
     require_writable({out}, inputs);
-    const mnist::digit_model model(kind, weights);
+    const mnist::digit_model model(kind, weights, device_named(device));
     const mnist::judge judge(weights);
     const policies::digits domain{model, judge};
     const policies::bench bench(model.denoiser(), domain, o);

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   double largest = 10.0, smallest = 0.01;
   std::size_t tuned = 6, tested = 24;
   policies::options o;
+  std::string device = "cpu";
   auto* const own =
       add_name(app, "--denoiser", scripted,
                "a TorchScript file in its place: x0 = D(x, sigma), x [N, C, H, W] in [0, 1], sigma [N]");
@@ -32,6 +33,7 @@ int main(int argc, char** argv) {
              "crops of the training photographs, on which settings are chosen");
   add_number(app, "--tested", tested, policies::image_counts,
              "crops of the held-out photographs, on which they are measured");
+  policies::add_device_option(app, device);
   policies::add_bench_options(app, o, out, policies::images::task_names);
   return run_with(app, argc, argv, [&] {
     std::vector<input_file> pictures;
@@ -43,9 +45,16 @@ int main(int argc, char** argv) {
     inputs.push_back(network);
     require_writable({out}, inputs);
     using denoiser_type = pushforward::libtorch::differentiable_denoiser;
-    const pushforward::libtorch::denoiser_options takes{.prediction = pushforward::prediction_type::sample};
+    const auto where = device_named(device);
+    const pushforward::libtorch::denoiser_options takes{.prediction = pushforward::prediction_type::sample,
+                                                        .device = where};
+    const auto read_network = [&] {
+      auto n = photographs::read_network(weights);
+      n.weights().move_to(where);
+      return n;
+    };
     const auto denoiser = scripted.empty()
-                              ? denoiser_type(photographs::read_network(weights), takes)
+                              ? denoiser_type(read_network(), takes)
                               : pushforward::libtorch::torchscript_denoiser<denoiser_type>(scripted, takes);
     const policies::images domain{pushforward::variance_exploding(largest, smallest)};
     const policies::bench bench(denoiser, domain, o);

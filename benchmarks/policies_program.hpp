@@ -6,6 +6,7 @@
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
+#include <common/device.hpp>
 #include <common/files.hpp>
 
 #include <zlib.h>
@@ -18,6 +19,12 @@ namespace policies {
 inline constexpr examples::whole_numbers budgets{10, 100'000};
 /// How many images, of which distances take two.
 inline constexpr examples::whole_numbers image_counts{2, 100'000};
+
+/// Adds `--device`. \param device refers to the value until the program ends
+inline void add_device_option(CLI::App& app, std::string& device) {
+  examples::add_name(app, "--device", device,
+                     "where the network runs: cpu, cuda, cuda:N; the rest stays here [cpu]");
+}
 
 /// Adds the options of every bench, and `--out`.
 inline void add_bench_options(CLI::App& app, options& o, std::filesystem::path& out,

@@ -1,16 +1,19 @@
-// Stable Diffusion's UNet at full size: a pass beside diffusers' from Python, which share of the machine's
-// matrix products it reaches, what an inner iteration costs in passes, and the memory of whole time steps.
+// Stable Diffusion's UNet, or Stable Diffusion 3's transformer, at full size: a pass beside diffusers' from
+// Python, which share of the machine's matrix products it reaches, what an inner iteration costs in passes,
+// and the memory of whole time steps.
 //
-//   pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON UNET_DIFFUSERS_PY [Google Benchmark's
+//   pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON NETWORK_DIFFUSERS_PY [Google Benchmark's
 //   options]
 //
 // scripts/benchmark_stable_diffusion.sh runs it. Memory is only right for the first benchmark of a process.
 #include "overhead.hpp"
 #include "profile.hpp"
 
+#include <common/any_path.hpp>
 #include <common/usage.hpp>
 
 #include <pushforward/libtorch/denoiser.hpp>
+#include <pushforward/libtorch/models/sd3_transformer.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
 #include <pushforward/libtorch/safetensors.hpp>
 #include <pushforward/libtorch/tensor.hpp>
@@ -79,7 +82,7 @@ template <class F> seconds timed(F f) {
           benchmarks::processor_seconds() - processor};
 }
 
-/// unet_diffusers.py, which answers a line with a line.
+/// network_diffusers.py, which answers a line with a line.
 class diffusers {
 public:
   std::string versions;
@@ -103,7 +106,7 @@ public:
     to_ = ::fdopen(to[1], "w");
     from_ = ::fdopen(from[0], "r");
     const auto ready = answer();
-    if (ready.size() != 4 || ready[0] != "ready") throw error("unet_diffusers.py did not start");
+    if (ready.size() != 4 || ready[0] != "ready") throw error("network_diffusers.py did not start");
     if (std::stoi(ready[1]) != at::get_num_threads())
       throw error("Python has " + ready[1] + " threads, and this program " +
                   std::to_string(at::get_num_threads()) + ": set OMP_NUM_THREADS");
@@ -119,7 +122,7 @@ public:
 
   std::vector<std::string> ask(const std::string& request) {
     if (std::fprintf(to_, "%s\n", request.c_str()) < 0 || std::fflush(to_) != 0)
-      throw error("unet_diffusers.py ended");
+      throw error("network_diffusers.py ended");
     return answer();
   }
 
@@ -127,7 +130,7 @@ private:
   std::vector<std::string> answer() {
     std::string line;
     for (int c = std::fgetc(from_); c != '\n'; c = std::fgetc(from_)) {
-      if (c == EOF) throw error("unet_diffusers.py ended");
+      if (c == EOF) throw error("network_diffusers.py ended");
       line.push_back(static_cast<char>(c));
     }
     std::istringstream words(line);
@@ -142,21 +145,32 @@ private:
 
 /// The network and what diffusers says it gives.
 struct network {
-  models::unet net;
-  at::Tensor x, time, context, y;
+  libtorch::network net; ///< under its condition
+  at::Tensor x, time, y;
+  prediction_type prediction = prediction_type::epsilon;
+  examples::any_path path{variance_preserving::scaled_linear()};
 
-  explicit network(c10::ScalarType type)
-      : net{models::unet_config::read(given.model / "config.json"),
-            {{given.model / "diffusion_pytorch_model.safetensors"}, {type}}} {
+  explicit network(c10::ScalarType type) {
     const safetensors::file io(given.model / "io.safetensors");
-    x = libtorch::read_tensor(io, "x");
-    time = libtorch::read_tensor(io, "time");
-    context = libtorch::read_tensor(io, "context");
-    y = libtorch::read_tensor(io, "y");
+    const auto tensor = [&](const char* name) { return libtorch::read_tensor(io, name); };
+    const auto config = given.model / "config.json";
+    const models::weights weights({given.model / "diffusion_pytorch_model.safetensors"}, {type});
+    x = tensor("x");
+    time = tensor("time");
+    y = tensor("y");
+    if (io.contains("context")) {
+      net = models::conditioned(models::unet(models::unet_config::read(config), weights), tensor("context"));
+    } else {
+      net =
+          models::conditioned(models::sd3_transformer(models::sd3_transformer_config::read(config), weights),
+                              {tensor("states"), tensor("pooled")});
+      prediction = prediction_type::flow;
+      path = examples::any_path(rectified_flow(3.0), flow_grid::shifted_twice);
+    }
     pass(); // brings the weights into the layout that the passes want
   }
 
-  at::Tensor pass() const { return net(x, time, context); }
+  at::Tensor pass() const { return net(x, time); }
   double difference(const at::Tensor& got) const {
     return ((got.to(at::kFloat) - y).norm() / y.norm()).item<double>();
   }
@@ -225,7 +239,8 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
   fails_in_words(state, [&] {
     auto& theirs = both.peer(type);
     const auto& ours = both.get(type);
-    const bool compares = type != at::kFloat;
+    // with the larger network there is no room for both types on both sides
+    const bool compares = type != at::kFloat && ours.prediction == prediction_type::epsilon;
     static std::size_t turn = 0;
     for (auto _ : state) {
       seconds mine, in_float;
@@ -293,14 +308,15 @@ void profiled(benchmark::State& state, c10::ScalarType type, const std::string& 
 
 /// Time steps from noise, of which the left half is to become zero.
 template <class Denoiser, class Policy, class Observer = no_observer>
-sample_result<at::Tensor> time_steps(const libtorch::network& net, c10::ScalarType type, const at::Tensor& x,
+sample_result<at::Tensor> time_steps(const network& n, const libtorch::network& net, c10::ScalarType type,
                                      Policy policy, std::size_t iterations, Observer&& observe = {},
                                      std::size_t steps = 1) {
-  const auto path = variance_preserving::scaled_linear();
-  const Denoiser denoiser(net, {.compute = type});
+  const auto& x = n.x;
+  const auto& path = n.path;
+  const Denoiser denoiser(net, {.prediction = n.prediction, .compute = type});
   at::Tensor mask = at::zeros_like(x);
   mask.narrow(3, 0, x.size(3) / 2).fill_(1.0);
-  return sample(x, model{denoiser, path}, ddim(path, {.steps = steps}),
+  return sample(x, model{denoiser, path}, path.sampler({.steps = steps}),
                 masked<at::Tensor>(at::zeros_like(x), mask), update{policy, infinity_norm{}, iterations}, {},
                 observe);
 }
@@ -315,11 +331,11 @@ void inner_iteration(benchmark::State& state, c10::ScalarType type) {
       double inside = 0.0, first = 0.0, last = 0.0;
       const auto counted = [&](const at::Tensor& x, const at::Tensor& time) {
         at::Tensor y;
-        inside += timed([&] { y = n.net(x, time, n.context); }).processor;
+        inside += timed([&] { y = n.net(x, time); }).processor;
         return y;
       };
       double by_itself = timed([&] { n.pass(); }).processor;
-      time_steps<libtorch::forward_denoiser>(counted, type, n.x, inexact_newton{}, iterations,
+      time_steps<libtorch::forward_denoiser>(n, counted, type, inexact_newton{}, iterations,
                                              [&](const progress<at::Tensor>& p) {
                                                if (p.when == moment::estimated) {
                                                  inside = 0.0;
@@ -357,9 +373,9 @@ void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
     for (auto _ : state) {
       const examples::usage usage;
       const double before = resident();
-      const auto result = time_steps<Denoiser>(
-          [&](const at::Tensor& x, const at::Tensor& time) { return n.net(x, time, n.context); }, type, n.x,
-          policy, 2, no_observer{}, std::same_as<Policy, none> ? 5 : 1); // as many passes as inexact Newton
+      const auto result =
+          time_steps<Denoiser>(n, n.net, type, policy, 2, no_observer{},
+                               std::same_as<Policy, none> ? 5 : 1); // as many passes as inexact Newton
       state.SetIterationTime(usage.seconds());
       state.counters["peak_bytes"] = static_cast<double>(usage.peak_bytes());
       state.counters["total_bytes"] = before + static_cast<double>(usage.peak_bytes());
@@ -406,12 +422,14 @@ int main(int argc, char** argv) {
   register_all();
   benchmark::Initialize(&argc, argv);
   if (argc != 4) {
-    std::fputs("usage: pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON UNET_DIFFUSERS_PY "
+    std::fputs("usage: pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON NETWORK_DIFFUSERS_PY "
                "[Google Benchmark's options]\n",
                stderr);
     return 2;
   }
   given = {argv[1], argv[2], argv[3]};
+  const bool unet = safetensors::file(given.model / "io.safetensors").contains("context");
+  benchmark::AddCustomContext("network", unet ? "UNet2DConditionModel" : "SD3Transformer2DModel");
   benchmark::RunSpecifiedBenchmarks();
   both.theirs.clear();
   return 0;

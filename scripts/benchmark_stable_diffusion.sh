@@ -3,6 +3,8 @@
 # threads, and writes docs/benchmarks-stable-diffusion.md. Half an hour on one core; 12 GB of memory, 4 GB of disk.
 #
 #   scripts/benchmark_stable_diffusion.sh             sets up and builds first, where that is still to be done
+#   scripts/benchmark_stable_diffusion.sh --sd3       the transformer of Stable Diffusion 3.5 medium in its place, for
+#                                                     docs/benchmarks-stable-diffusion-3.md: 21 GB of memory, 10 of disk
 #
 # --program FILE runs that program instead, and builds nothing. --repetitions N (5) of passes. --threads N (1).
 # --out FILE writes there instead. --only PATTERN measures only that, for example 'pass/float32'.
@@ -16,7 +18,8 @@ program=
 repetitions=5
 threads=1
 only=.
-out=$repository/docs/benchmarks-stable-diffusion.md
+out=
+network=sd15_unet size=4 memory=13 layouts=
 while [ $# -gt 0 ]; do
   case $1 in
     --program | --repetitions | --threads | --only | --out)
@@ -30,6 +33,7 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
+    --sd3) network=sd35_medium size=10 memory=21 layouts=/default ;;
     -h | --help)
       usage
       exit 0
@@ -38,6 +42,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+page=benchmarks-stable-diffusion
+[ "$network" = sd15_unet ] || page+=-3
+[ -n "$out" ] || out=$repository/docs/$page.md
 [[ $repetitions =~ ^[1-9][0-9]*$ ]] || stop "--repetitions $repetitions is no number of repetitions"
 [[ $threads =~ ^[1-9][0-9]*$ ]] || stop "--threads $threads is no number of threads"
 
@@ -52,40 +59,40 @@ fi
 [ -x "$program" ] || stop "there is no program $program"
 export OMP_NUM_THREADS=$threads HF_HUB_OFFLINE=1
 
-model=$cache/random-models/sd15_unet
+model=$cache/random-models/$network
 if [ ! -d "$model" ]; then
-  [ "$(df --output=avail -B1 "$(dirname "$(realpath -m "$cache")")" | tail -n 1)" -gt 4000000000 ] ||
-    stop "the model takes 4 GB in $cache, and there is less: make room, or name another folder in PUSHFORWARD_CACHE"
+  [ "$(df --output=avail -B1 "$(dirname "$(realpath -m "$cache")")" | tail -n 1)" -gt ${size}000000000 ] ||
+    stop "the model takes $size GB in $cache, and there is less: make room, or name another folder in PUSHFORWARD_CACHE"
   say "making a random model of full size in $model (a minute)"
   part=$cache/random-models/part.$$
   mkdir -p "$cache/random-models"
   trap 'rm -rf "$part"' EXIT
-  PYTHONPATH=$repository/tests/support "$python" "$repository/tests/models/full_size.py" "$part" sd15_unet ||
+  PYTHONPATH=$repository/tests/support "$python" "$repository/tests/models/full_size.py" "$part" "$network" ||
     stop "the model could not be made"
-  mv "$part/sd15_unet" "$model"
+  mv "$part/$network" "$model"
 fi
 available=$(awk '/^MemAvailable/ { print int($2 / 1000000) }' /proc/meminfo)
-[ "$available" -ge 13 ] || stop "12 GB of memory are needed, and $available GB are free"
+[ "$available" -ge "$memory" ] || stop "$memory GB of memory are needed, and $available GB are free"
 
 figures=()
 # measure <name> <pattern> <repetitions>: in a process of its own, so that memory is its own.
 measure() {
-  local file=$(dirname "$program")/benchmarks-stable-diffusion-$1.json list
+  local file=$(dirname "$program")/$page-$1.json list
   list=$("$program" --benchmark_list_tests --benchmark_filter="$2" "$model" "$python" \
-    "$repository/benchmarks/unet_diffusers.py" | grep -E "$only" | paste -s -d '|') || return 0
+    "$repository/benchmarks/network_diffusers.py" | grep -E "$only" | paste -s -d '|') || return 0
   "$program" --benchmark_filter="^($list)\$" --benchmark_repetitions="$3" --benchmark_out="$file" \
     --benchmark_out_format=json --benchmark_display_aggregates_only=true \
-    "$model" "$python" "$repository/benchmarks/unet_diffusers.py" || stop "the benchmarks failed (see above)"
+    "$model" "$python" "$repository/benchmarks/network_diffusers.py" || stop "the benchmarks failed (see above)"
   figures+=("$file")
 }
 # Without instructions for bfloat16 diffusers takes minutes for what it takes seconds for with them.
-bfloat16='pass/bfloat16/channels_last'
-if grep -qwE 'avx512_bf16|amx_bf16|avx512bw' /proc/cpuinfo; then bfloat16='(peak|pass)/bfloat16'; fi
+bfloat16=pass/bfloat16${layouts:-/channels_last}
+if grep -qwE 'avx512_bf16|amx_bf16|avx512bw' /proc/cpuinfo; then bfloat16="(peak/bfloat16|pass/bfloat16$layouts)"; fi
 say "running the benchmarks"
-measure float32 '(peak|pass)/float32' "$repetitions"
+measure float32 "(peak/float32|pass/float32$layouts)" "$repetitions"
 measure profile-float32 'profile/float32/default' 1
 measure bfloat16 "$bfloat16" $(((repetitions + 1) / 2))
-measure profile-bfloat16 'profile/bfloat16/channels_last' 1
+measure profile-bfloat16 "profile/bfloat16${layouts:-/channels_last}" 1
 measure inner-float32 'inner_iteration/float32' $(((repetitions + 1) / 2))
 measure inner-bfloat16 'inner_iteration/bfloat16' $(((repetitions + 1) / 2))
 for kind in float32 bfloat16; do

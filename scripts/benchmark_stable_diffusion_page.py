@@ -1,4 +1,4 @@
-"""Writes the page of the full-size UNet from JSON files of pushforward_stable_diffusion_benchmarks.
+"""Writes the page of a network of full size from JSON files of pushforward_stable_diffusion_benchmarks.
 
 usage: benchmark_stable_diffusion_page.py FIGURES.json... PAGE.md
 """
@@ -82,7 +82,7 @@ def shares(found, by_kind):
         flops = sum(run.get(f"flops:{k}", 0.0) for k in kinds)
         counted = sum(run.get(f"counted:{k}", 0.0) for k in kinds)
         text = (f"**{kind}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
-                f"multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers' UNet.")
+                f"multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers.")
         timed = found.get(f"pass/{kind}/{layout}")
         if peak and timed:
             text += (f" A pass of {timed['ours_processor']:.2f} s reaches "
@@ -120,20 +120,25 @@ def page(figures):
     has = lambda prefix: any(name.startswith(prefix) for name in found)
     threads = next((run["threads"] for name, run in found.items() if name.startswith("pass/")), None)
     versions = next((entry["label"] for entry in figures["benchmarks"] if entry.get("label")), None)
+    unet = figures["context"].get("network", "UNet2DConditionModel") == "UNet2DConditionModel"
+    title, option, half, memory_needed, disk, of, inputs, ours, theirs = (
+        ("Stable Diffusion's UNet", "", "half an hour", 12, 4, "Stable Diffusion 1.5 (860 million parameters)",
+         "1 x 4 x 64 x 64 and a context of 77 tokens", "models::unet", "UNet2DConditionModel") if unet else
+        ("Stable Diffusion 3's transformer", " --sd3", "an hour", 21, 10, "Stable Diffusion 3.5 medium (2.5 billion parameters)",
+         "1 x 16 x 64 x 64 (pictures of 512 x 512) and 333 tokens of text", "models::sd3_transformer", "SD3Transformer2DModel"))
     parts = [
-        "# Benchmarks of Stable Diffusion's UNet",
-        "Written by `scripts/benchmark_stable_diffusion.sh`; run it for the figures of your own machine. It takes half an "
-        "hour, 12 GB of memory, and 4 GB of disk for a random model of the size of Stable Diffusion 1.5 (860 million "
-        "parameters), which `tests/models/full_size.py` makes. Needs what `scripts/setup.sh --ci` installs. Latents of "
-        "1 x 4 x 64 x 64 and a context of 77 tokens throughout. Medians; seconds are processor time where they are not "
-        "called wall time.",
+        f"# Benchmarks of {title}",
+        f"Written by `scripts/benchmark_stable_diffusion.sh{option}`; run it for the figures of your own machine. It takes {half}, "
+        f"{memory_needed} GB of memory, and {disk} GB of disk for a random model of the size of {of}, which "
+        f"`tests/models/full_size.py` makes. Needs what `scripts/setup.sh --ci` installs. Latents of {inputs} throughout. Medians; "
+        "seconds are processor time where they are not called wall time.",
         machine(figures["context"]) + (f" {threads:g} thread{'s' if threads != 1 else ''} on either side; {versions}."
                                        if threads else ""),
     ]
     if has("pass/"):
         parts += ["## A forward pass beside diffusers",
-                  "`models::unet` and `UNet2DConditionModel` from Python, in eval and inference mode, with the same weights "
-                  "and input, taking turns. Layout: diffusers' own default, and with its weights in channels-last memory. "
+                  f"`{ours}` and `{theirs}` from Python, in eval and inference mode, with the same weights and input, taking "
+                  "turns. " + ("Layout: diffusers' own default, and with its weights in channels-last memory. " if unet else "") +
                   "Difference: relative L2 distance to what diffusers gave in float32 when the model was made.",
                   passes(found)]
     if has("pass/bfloat16"):

@@ -30,6 +30,10 @@ const at::Tensor& parameters::operator[](const std::string& name) const {
   return all_[found->second].second;
 }
 
+void parameters::move_to(const c10::Device& device) {
+  for (auto& [name, value] : all_) value = value.to(device);
+}
+
 std::int64_t parameters::count() const {
   std::int64_t n = 0;
   for (const auto& [key, value] : all_) n += value.numel();

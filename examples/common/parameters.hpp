@@ -24,6 +24,7 @@ public:
   std::vector<std::pair<std::string, at::Tensor>>& all() { return all_; }
   const std::vector<std::pair<std::string, at::Tensor>>& all() const { return all_; }
   std::int64_t count() const;
+  void move_to(const c10::Device& device);
 
 private:
   std::vector<std::pair<std::string, at::Tensor>> all_;

@@ -29,25 +29,30 @@ examples::any_path path_of(model_kind kind) {
 
 namespace {
 
-std::shared_ptr<unet> denoising_network(model_kind kind, const std::filesystem::path& folder) {
+std::shared_ptr<unet> denoising_network(model_kind kind, const std::filesystem::path& folder,
+                                        const c10::Device& device) {
   auto network = std::make_shared<unet>(kind == model_kind::latent_ddpm ? latent_unet() : pixel_unet());
   read_weights(folder / (to_string(kind) + ".safetensors"), network->weights());
+  network->weights().move_to(device);
   return network;
 }
 
 } // namespace
 
-digit_model::digit_model(model_kind kind, const std::filesystem::path& folder)
-    : kind_{kind}, network_{denoising_network(kind, folder)},
+digit_model::digit_model(model_kind kind, const std::filesystem::path& folder, const c10::Device& device)
+    : kind_{kind}, network_{denoising_network(kind, folder, device)},
       denoiser_{[n = network_](const at::Tensor& x, const at::Tensor& time) { return (*n)(x, time); },
-                {kind == model_kind::flow ? pushforward::prediction_type::flow
-                                          : pushforward::prediction_type::epsilon}},
+                {.prediction = kind == model_kind::flow ? pushforward::prediction_type::flow
+                                                        : pushforward::prediction_type::epsilon,
+                 .device = device}},
       path_{path_of(kind)} {
   if (!latent()) return;
   autoencoder_ = std::make_shared<vae>();
   read_weights(folder / "vae.safetensors", autoencoder_->weights());
+  autoencoder_->weights().move_to(device);
   decoder_.emplace([v = autoencoder_](const at::Tensor& z) { return v->decode(z); },
-                   [v = autoencoder_](const at::Tensor& image) { return v->encode(image); });
+                   [v = autoencoder_](const at::Tensor& image) { return v->encode(image); },
+                   pushforward::libtorch::decoder_options{.device = device});
 }
 
 at::Tensor digit_model::zeros(std::int64_t n) const {

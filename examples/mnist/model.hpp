@@ -34,8 +34,10 @@ examples::any_path path_of(model_kind kind);
 class digit_model {
 public:
   /// Reads the weights from `folder`: ddpm, flow, or latent_ddpm and vae .safetensors.
+  /// \param device where the networks run, wherever samples are
   /// \throws pushforward::bad_file
-  digit_model(model_kind kind, const std::filesystem::path& folder);
+  digit_model(model_kind kind, const std::filesystem::path& folder,
+              const c10::Device& device = c10::Device(c10::kCPU));
 
   model_kind kind() const { return kind_; }
   const pushforward::libtorch::differentiable_denoiser& denoiser() const { return denoiser_; }

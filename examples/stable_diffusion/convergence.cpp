@@ -277,8 +277,7 @@ int run(const arguments& a) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "Compares step-size rules of inexact Newton on a half-known latent of a Stable Diffusion 1.x "
-      "or 2.x model:\n"
+      "Compares step-size rules of inexact Newton on a half-known latent of a Stable Diffusion model:\n"
       "the infinity norm beside \u03bb = c/\u03bc\u00b2, \u03bc the largest magnitude of an eigenvalue "
       "of J at each time step\n"
       "(Arnoldi). Writes the error curves (SVG, PNG), a report (HTML) and the numbers (JSON).",

@@ -107,7 +107,7 @@ void check(const CLI::App& app, const arguments& a) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "Fills in a part of a picture with a Stable Diffusion 1.x or 2.x model that was not trained "
+      "Fills in a part of a picture with a Stable Diffusion model that was not trained "
       "for it, by\n"
       "forward passes only. The pixels that are known are put back into the result. Writes the picture "
       "(PNG), a\n"

@@ -243,7 +243,7 @@ int run(arguments a) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "Two heat maps of one latent pixel under a Stable Diffusion 1.x or 2.x model: J v by a forward "
+      "Two heat maps of one latent pixel under a Stable Diffusion model: J v by a forward "
       "difference,\n"
       "along which inexact Newton moves, and J^T v by a backward pass, along which gradient descent "
       "does; J is\n"

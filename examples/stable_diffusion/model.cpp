@@ -7,6 +7,7 @@
 
 #include <common/command_line.hpp>
 #include <common/console.hpp>
+#include <common/device.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
@@ -19,13 +20,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/GradMode.h>
 
 #include <malloc.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -47,16 +46,14 @@ const std::map<std::string, c10::ScalarType>& types() {
   return all;
 }
 
-int cuda_devices() { return at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; }
-
 std::string device_list() {
   std::string list =
       "cpu (" + examples::counted(static_cast<std::uint64_t>(at::get_num_threads()), "thread", "threads") +
       ")\n";
-  for (int i = 0; i < cuda_devices(); ++i) list += "cuda:" + std::to_string(i) + "\n";
+  for (int i = 0; i < examples::cuda_devices(); ++i) list += "cuda:" + std::to_string(i) + "\n";
   if (!at::hasCUDA())
     list += "no CUDA device: this build has no CUDA in its libtorch (see README, \"On a GPU\")\n";
-  else if (cuda_devices() == 0)
+  else if (examples::cuda_devices() == 0)
     list += "no CUDA device: libtorch has CUDA, but finds no driver or no GPU\n";
   return list;
 }
@@ -144,22 +141,6 @@ void require_memory(double bytes, double available, const std::string& what) {
       what + " needs " + megabytes(bytes) + " of memory, but " + megabytes(available) +
       " are free: close other programs, or choose a smaller type (--dtype bfloat16, --vae-dtype, "
       "--text-dtype)");
-}
-
-c10::Device device_named(const std::string& name) {
-  if (name == "cpu") return c10::Device(c10::kCPU);
-  int index = 0;
-  const bool bare = name == "cuda";
-  const auto* end = name.data() + name.size();
-  if (!bare) {
-    const auto digits = name.compare(0, 5, "cuda:") == 0 ? std::from_chars(name.data() + 5, end, index)
-                                                         : std::from_chars_result{nullptr, std::errc{}};
-    if (digits.ptr != end || digits.ec != std::errc{} || index < 0)
-      throw bad_option("there is no device " + name + ": it must be cpu, cuda or cuda:N");
-  }
-  if (index >= cuda_devices())
-    throw bad_option("there is no device " + name + " here; --list-devices lists those that are");
-  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
 void add_model_options(CLI::App& app, model_arguments& a) {

@@ -4,6 +4,7 @@
 /// 3, as the programs use it: a denoiser under one prompt, its path, and the autoencoder.
 
 #include <common/any_path.hpp>
+#include <common/device.hpp>
 
 #include <pushforward/guidance.hpp>
 #include <pushforward/libtorch/denoiser.hpp>
@@ -92,8 +93,7 @@ struct model_outline {
 /// \throws pushforward::bad_file, pushforward::bad_option as loading does
 model_outline outline_of(const model_arguments& a);
 
-/// "cpu", "cuda" or "cuda:N". \throws pushforward::bad_option for a device that is not here
-c10::Device device_named(const std::string& name);
+using examples::device_named;
 /// "float32", "bfloat16" or "float16".
 std::string to_string(c10::ScalarType type);
 /// A decoder with its encoder.

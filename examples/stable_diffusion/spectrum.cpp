@@ -73,7 +73,7 @@ int run(arguments a) {
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Eigenvalues of largest magnitude of J = d x0 / d x_t of a Stable Diffusion 1.x or 2.x model, "
+  CLI::App app{"Eigenvalues of largest magnitude of J = d x0 / d x_t of a Stable Diffusion model, "
                "of J^T, and\n"
                "of the symmetric and the skew part of J, by Arnoldi's iteration. Writes a plot (SVG, PNG) "
                "and all\n"

@@ -98,7 +98,7 @@ int style(const arguments& a) {
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Makes a picture of a prompt in the style of a picture, with a Stable Diffusion 1.x or 2.x "
+  CLI::App app{"Makes a picture of a prompt in the style of a picture, with a Stable Diffusion "
                "model and a CLIP\n"
                "vision encoder: the Gram matrix of CLIP's features is led to that of the style. No backward "
                "pass goes\n"

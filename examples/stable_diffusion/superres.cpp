@@ -111,7 +111,7 @@ int superres(const arguments& a) {
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Enlarges a picture with a Stable Diffusion 1.x or 2.x model that was not trained for it. "
+  CLI::App app{"Enlarges a picture with a Stable Diffusion model that was not trained for it. "
                "With --pullback\n"
                "encoder (VAE-Newton) there is no backward pass anywhere. Writes the picture (PNG), a report "
                "(HTML) and a\n"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a folder of programs for a machine that has a CUDA GPU and Python's torch, and needs no compiler there: the tests
-# and benchmarks that scripts/gpu/check.sh runs, and pushforward_inpaint, superres and photographs_train. Sets up and
-# builds first, where that is still to be done.
+# and benchmarks that scripts/gpu/check.sh runs, pushforward_inpaint, superres and photographs_train, and the benchmarks of
+# policies (--device cuda). Sets up and builds first, where that is still to be done.
 #
 #   scripts/gpu/bundle.sh [folder]          build/gpu-bundle if none is named; and the same in folder.tar.gz
 #
@@ -23,7 +23,8 @@ if [ -e "$bundle" ] && [ ! -e "$bundle/torch-version" ] && [ -n "$(ls -A "$bundl
 fi
 
 build_targets core_libtorch libtorch_tests models_diffusion models_rectified_flow models_t5 \
-  pushforward_expand_recording pushforward_gpu_benchmarks pushforward_inpaint pushforward_superres pushforward_photographs_train
+  pushforward_expand_recording pushforward_gpu_benchmarks pushforward_inpaint pushforward_superres pushforward_photographs_train \
+  pushforward_digits_policies_benchmark pushforward_policies_benchmark
 
 say "collecting in $bundle"
 rm -rf "$bundle"
@@ -32,7 +33,8 @@ for program in tests/core/core_libtorch tests/libtorch/libtorch_tests tests/mode
   tests/models/models_rectified_flow tests/models/models_t5 \
   tests/support/pushforward_expand_recording benchmarks/pushforward_gpu_benchmarks benchmarks/pushforward_gpu_graph.so \
   examples/stable_diffusion/pushforward_inpaint examples/stable_diffusion/pushforward_superres \
-  examples/photographs/pushforward_photographs_train; do
+  examples/photographs/pushforward_photographs_train \
+  benchmarks/pushforward_digits_policies_benchmark benchmarks/pushforward_policies_benchmark; do
   if [ ! -e "$build/$program" ] && [ "${program##*.}" = so ]; then
     say "without captured passes: CMake found no headers of CUDA"
     continue

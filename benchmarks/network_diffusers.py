@@ -1,6 +1,6 @@
-"""Runs diffusers' UNet on request; the other side of pushforward_stable_diffusion_benchmarks.
+"""Runs a network of diffusers, the UNet or Stable Diffusion 3's transformer, on request; the other side of pushforward_stable_diffusion_benchmarks.
 
-usage: unet_diffusers.py MODEL_FOLDER float32|bfloat16
+usage: network_diffusers.py MODEL_FOLDER float32|bfloat16
 
 MODEL_FOLDER is one of those that tests/models/full_size.py writes. Says "ready THREADS TORCH DIFFUSERS", and then answers
 each line of standard input with a line:
@@ -12,6 +12,7 @@ each line of standard input with a line:
 LAYOUT is `default`, or `channels_last`. DIFFERENCE is relative, in the L2 norm, to the output that io.safetensors has.
 """
 
+import json
 import sys
 import time
 
@@ -22,25 +23,32 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
+def made(config):
+    """The network of a config.json, without weights."""
+    with torch.device("meta"):
+        return getattr(diffusers, config["_class_name"]).from_config(config)
+
+
 def loaded(folder, kind):
     """As from_pretrained, which would hold the weights more than once while it loads."""
-    with torch.device("meta"):
-        model = diffusers.UNet2DConditionModel.from_config(diffusers.UNet2DConditionModel.load_config(folder))
+    model = made(json.load(open(folder + "/config.json")))
     with safetensors.safe_open(folder + "/diffusion_pytorch_model.safetensors", "pt") as file:
         weights = {name: file.get_tensor(name).to(kind, copy=True) for name in file.keys()}
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def flops(model):
+def run(model, io):
+    if "context" in io:
+        return model(io["x"], io["time"], io["context"]).sample
+    return model(io["x"], io["states"], io["pooled"], io["time"]).sample
+
+
+def flops(model, io):
     """Counted on tensors without values; attention as the matrix products that it is."""
-    with torch.device("meta"):
-        net = diffusers.UNet2DConditionModel.from_config(model.config)
-        x = torch.empty(1, 4, 64, 64)
-        context = torch.empty(1, 77, model.config.cross_attention_dim)
-        time = torch.empty(1)
+    net, shapes = made(model.config), {name: tensor.to("meta", torch.float32) for name, tensor in io.items()}
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        net(x, time, context)
+        run(net, shapes)
     total = {"convolution": 0, "linear": 0, "attention": 0}
     kinds = {"convolution": "convolution", "mm": "linear", "addmm": "linear", "bmm": "attention"}
     for operator, count in counter.get_flop_counts()["Global"].items():
@@ -64,7 +72,8 @@ def main():
     diffusers.utils.logging.set_verbosity_error()
     model = loaded(folder, kind)
     io = safetensors.torch.load_file(folder + "/io.safetensors")
-    x, context, wanted = io["x"].to(kind), io["context"].to(kind), io["y"]
+    wanted = io.pop("y")
+    io = {name: tensor if name == "time" else tensor.to(kind) for name, tensor in io.items()}
     layouts = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
     print("ready", torch.get_num_threads(), torch.__version__, diffusers.__version__, flush=True)
     for line in sys.stdin:
@@ -74,17 +83,17 @@ def main():
         with torch.inference_mode():
             if what == "pass":
                 wall, processor = time.perf_counter(), time.process_time()
-                y = model(x, io["time"], context).sample
+                y = run(model, io)
                 wall, processor = time.perf_counter() - wall, time.process_time() - processor
                 answer = [wall, processor, ((y - wanted).norm() / wanted.norm()).item()]
             elif what == "profile":
                 with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-                    model(x, io["time"], context)
+                    run(model, io)
                 answer = [word for pair in outermost(profile).items() for word in pair]
             elif what == "flops":
-                answer = flops(model)
+                answer = flops(model, io)
             else:
-                sys.exit(f"unet_diffusers.py: {what} is no request")
+                sys.exit(f"network_diffusers.py: {what} is no request")
         print(*answer, flush=True)
 
 
