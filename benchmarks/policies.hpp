@@ -21,6 +21,8 @@
 #include "baselines/pigdm.hpp"
 #include "line_file.hpp"
 
+#include <common/usage.hpp>
+
 #include <pushforward/libtorch/tensor.hpp>
 #include <pushforward/pushforward.hpp>
 
@@ -29,7 +31,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -545,16 +546,20 @@ private:
 
   template <class Constraint, class Go>
   json measured(const std::string& task, const Constraint& c, const samples& s, const Go& go) const {
-    const auto start = std::chrono::steady_clock::now();
+    const examples::usage cost;
     const auto r = go();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = cost.seconds();
+    const std::size_t peak = cost.peak_bytes();
     const double passes = static_cast<double>(r.passes.forward + 2 * r.passes.backward);
     pf::pass_counts counts;
     const Tensor residual = c.least_squares(r.x, counts).residual;
     std::vector<double> rmse;
     for (std::int64_t i = 0; i < residual.size(0); ++i)
       rmse.push_back(residual[i].to(at::kDouble).square().mean().sqrt().template item<double>());
-    json line{{"passes", passes / static_cast<double>(r.x.size(0))}, {"seconds", seconds}, {"rmse", rmse}};
+    json line{{"passes", passes / static_cast<double>(r.x.size(0))},
+              {"seconds", seconds},
+              {"peak_bytes", peak},
+              {"rmse", rmse}};
     line.update(domain_.scores(r.x, s, task));
     return line;
   }

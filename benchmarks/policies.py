@@ -150,6 +150,19 @@ def diversity(again, tasks):
             print(f"| {m} | " + " | ".join(f"{mean(values(r, 'diversity')):.2f}" if r else "" for r in found) + " |")
 
 
+def memory(rows, tasks):
+    """How far resident memory rose in a run, of all images at once; lines of before it was measured have none."""
+    for budget in sorted({key[1] for key in rows}):
+        found = {m: [rows.get((t, budget, m), {}).get("peak_bytes") for t in tasks]
+                 for m in sorted({key[2] for key in rows if key[1] == budget})}
+        if any(b is not None for row in found.values() for b in row):
+            print(f"\n### Peak memory of a run, MB, {budget} passes\n")
+            print("| method | " + " | ".join(tasks) + " |")
+            print("|---|" + "---:|" * len(tasks))
+            for m, row in found.items():
+                print(f"| {m} | " + " | ".join("" if b is None else f"{b / 1e6:.0f}" for b in row) + " |")
+
+
 def settings(rows, tasks):
     print("\n### Settings that were chosen\n")
     print("| method | passes | " + " | ".join(tasks) + " |")
@@ -228,6 +241,7 @@ def main():
         except ImportError:
             refuse("--figures needs matplotlib (apt install python3-matplotlib)")
     quality = tables(rows, tasks)
+    memory(rows, tasks)
     diversity(again, tasks)
     if options.figures:
         figures(rows, tasks, quality, options.figures)

@@ -73,7 +73,8 @@ TEST_CASE("a bench goes on from its file, and measures again what a line that wa
   CHECK(holds(cut.said, "line 6: is cut short"));
   auto after = lines_of(folder / "lines");
   REQUIRE(after.size() == before.size());
-  for (auto* line : {&before.back(), &after.back()}) line->erase("seconds");
+  for (auto* line : {&before.back(), &after.back()})
+    for (const char* of_the_run : {"seconds", "peak_bytes"}) line->erase(of_the_run);
   CHECK(after.back() == before.back());
 }
 
@@ -128,6 +129,7 @@ TEST_CASE("of the first tested digits two more samples each, with other noise, s
   };
   REQUIRE(digits({"--diverse", "0"}).status == 0);
   CHECK(all_of(lines_of(folder / "lines"), "role") == std::set<std::string>{"tuned", "tested"});
+  CHECK(lines_of(folder / "lines").back()["peak_bytes"].get<double>() > 3 * 1024 * 4); // of three digits
   REQUIRE(digits({"--diverse", "2"}).status == 0);
   const auto lines = lines_of(folder / "lines");
   REQUIRE(lines.size() == 3);
@@ -143,6 +145,7 @@ TEST_CASE("of the first tested digits two more samples each, with other noise, s
   const auto tables = run_program(folder, PYTHON, {TABLES, (folder / "lines").string()});
   CHECK(tables.status == 0);
   CHECK(holds(tables.said, "### Diversity, 10 passes"));
+  CHECK(holds(tables.said, "### Peak memory of a run, MB, 10 passes"));
 #endif
 }
 
