@@ -389,6 +389,8 @@ TEST_CASE("every program takes Stable Diffusion 3, and a single file of it") {
                      "--steps", "2"});
   CHECK(succeeds("jacobian", {picture, "--pixel", "3", "4", "--vectors", "ones"}).trace()["t"] == 0.6);
   succeeds("spectrum", {picture, "--krylov", "2"});
+  succeeds("superres", {picture, "--vae", oracle / "tiny", "--factor", "2", "--width", "24", "--height", "16",
+                        "--steps", "1", "--pullback", "encoder", "--K", "2"});
   succeeds("convergence", {picture, "--K", "1", "--steps", "2", "--krylov", "2", "--c", "1"});
 
   const words one{picture, "--known", "left",           "--steps",  "1",

@@ -5,7 +5,8 @@ import pathlib
 import sys
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import (AutoencoderKL, AutoencoderTiny, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel,
+                       StableDiffusion3Pipeline)
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel, T5Tokenizer
 
@@ -54,6 +55,8 @@ write_tokenizer_json(model / "tokenizer_3", map_of_rules({"A": "a"}))
 randomize(CLIPVisionModel(CLIPVisionConfig(
     hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8)),
     "clip/").save_pretrained(out / "clip")
+randomize(AutoencoderTiny(latent_channels=16, encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4),
+          "tiny/").save_pretrained(out / "tiny")
 
 # the same in one file of the original layout: CLIP's second activation, which it cannot tell, stays with the folder
 single = sd3_transformer_names(transformer) | autoencoder_names(vae)

@@ -108,7 +108,9 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
     // any other pipeline's parts say whether they are Stable Diffusion's
     const json_config index(folder / "model_index.json");
     const auto name = index.text("_class_name", "StableDiffusionPipeline");
-    if (name.starts_with("StableDiffusionXL") || name.starts_with("StableDiffusion3"))
+    if (name.starts_with("StableDiffusion3"))
+      index.refuse("_class_name", "is of Stable Diffusion 3, which open_sd3_checkpoint opens");
+    if (name.starts_with("StableDiffusionXL"))
       index.refuse("_class_name", "is of another family: only Stable Diffusion 1.x and 2.x are supported");
   }
   checkpoint c;
