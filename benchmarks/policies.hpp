@@ -14,7 +14,9 @@
 #include "baselines/diffpir.hpp"
 #include "baselines/ding.hpp"
 #include "baselines/dps.hpp"
+#include "baselines/flair.hpp"
 #include "baselines/flowchef.hpp"
+#include "baselines/flowdps.hpp"
 #include "baselines/lanpaint.hpp"
 #include "baselines/latino.hpp"
 #include "baselines/mpgd.hpp"
@@ -103,6 +105,8 @@ inline const std::vector<std::string> method_names{"posterior step",
                                                    "LanPaint",
                                                    "DING",
                                                    "FlowChef",
+                                                   "FlowDPS",
+                                                   "FLAIR",
                                                    "LATINO",
                                                    "plain sampling"};
 /// Ablations of the posterior step.
@@ -308,12 +312,7 @@ public:
     }
     if constexpr (std::same_as<Constraint, pf::masked<Tensor>>) each_inpainting(c, y, passes, draw, f);
     if constexpr (requires { domain_.is_flow(); })
-      if (domain_.is_flow() && wanted("FlowChef"))
-        for (const double scale : {5.0, 50.0, 500.0})
-          f("FlowChef", "scale" + text("", scale).substr(2), [&] {
-            const auto sampler = redrawn(1, 0.0);
-            return with_sampler(sampler, baselines::flowchef{.grid = {path, sampler}, .scale = scale});
-          });
+      if (domain_.is_flow()) each_flow(c, y, passes, draw, f);
     if constexpr (requires { c.by_pixels; })
       if (wanted("LATINO"))
         for (const double lambda : {0.1, 1.0, 10.0})
@@ -494,6 +493,45 @@ private:
         const auto times = domain_.times((passes - 1) / 2 + 2);
         return baselines::ding(start(y, times.front(), draw), model, times, target, mask, {}, {.seed = draw});
       });
+  }
+
+  /// What takes a constraint on decoded images apart; any other as it is.
+  template <class Constraint> static const auto& taken_apart(const Constraint& c) {
+    if constexpr (requires { c.by_pixels; })
+      return c.by_pixels;
+    else
+      return c;
+  }
+
+  /// Those that are for flows alone, as `each_method`.
+  template <class Constraint, class F>
+  void each_flow(const Constraint& c, const Tensor& y, std::size_t passes, std::uint64_t draw, F f) const {
+    const auto& path = domain_.path;
+    const pf::model model(denoiser_, path);
+    const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
+    if (wanted("FlowChef"))
+      for (const double scale : {5.0, 50.0, 500.0})
+        f("FlowChef", "scale" + text("", scale).substr(2), [&] {
+          const auto sampler = domain_.sampler(passes, 0.0);
+          return pf::sample(start(y, sampler.time(0), draw), model, sampler, c,
+                            baselines::flowchef{.grid = {path, sampler}, .scale = scale}, {.seed = draw});
+        });
+    if (wanted("FlowDPS"))
+      for (const bool adjoint : {false, true})
+        for (const double rate : {5.0, 15.0, 50.0}) {
+          if (adjoint && std::same_as<Constraint, pf::masked<Tensor>>) continue; // the same
+          f("FlowDPS", (adjoint ? "A^T" : "A^+") + text("rate", rate), [&] {
+            const auto sampler = baselines::flowdps_sampler(path, domain_.times(passes));
+            return pf::sample(start(y, sampler.time(0), draw), model, sampler, taken_apart(c),
+                              baselines::flowdps{.rate = rate, .adjoint = adjoint}, {.seed = draw});
+          });
+        }
+    if (wanted("FLAIR"))
+      for (const double rate : {0.1, 1.0, 12.0})
+        f("FLAIR", "rate" + text("", rate).substr(2), [&] {
+          return baselines::flair(start(y, 1.0, draw), model, baselines::flair_times(passes), taken_apart(c),
+                                  {.rate = rate}, {.seed = draw});
+        });
   }
 
   static constexpr bool has_distance = requires(const Domain& domain, const Tensor& x) {

@@ -23,6 +23,13 @@ inline void require_not_negative(const char* what, double value) {
     throw bad_option(std::string(what) + " is " + std::to_string(value) + ", but must be 0 or positive");
 }
 
+/// \throws bad_option where x_t is not (1 - t) x0 + t eps
+inline void require_flow(const char* method, const coefficients& c) {
+  if (!(std::abs(c.a + c.s - 1.0) < 1e-9))
+    throw bad_option(std::string(method) + " is for flows: a + s is " + std::to_string(c.a + c.s) +
+                     ", but must be 1");
+}
+
 /// (a', s') at the time that follows a time of a sampler's grid.
 class next_coefficients {
 public:

@@ -11,7 +11,7 @@
 namespace baselines {
 
 /// A constraint on decoded images that is met by way of pixels. Refers to the autoencoder and keeps the
-/// constraint. For the rule `latino`.
+/// constraint. For the rule `latino`; `flowdps` and `flair` take the two apart.
 template <class Constraint, class Autoencoder> class by_pixels {
 public:
   by_pixels(Constraint c, const Autoencoder& vae) : constraint_{std::move(c)}, vae_{&vae} {}
@@ -36,6 +36,9 @@ public:
   template <tensor T> constraint_value<T> operator()(const T& z, pass_counts& counts) const {
     return proximal(z, diffpir{}.floor, diffpir{}.krylov, counts);
   }
+
+  const Constraint& constraint() const noexcept { return constraint_; }
+  const Autoencoder& autoencoder() const noexcept { return *vae_; }
 
 private:
   Constraint constraint_;

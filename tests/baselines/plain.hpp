@@ -6,6 +6,7 @@
 #include <support/backend.hpp>
 #include <support/gaussian_mixture.hpp>
 
+#include <pushforward/concepts.hpp>
 #include <pushforward/constraints/linear.hpp>
 #include <pushforward/constraints/masked.hpp>
 #include <pushforward/estimate.hpp>
@@ -34,6 +35,17 @@ private:
       result.insert(result.end(), y.begin(), y.end());
     }
     return pushforward::tensor_traits<T>::from_elements(x, {s.samples(), M.rows}, result);
+  }
+};
+
+/// D(z) = D z, E(x) = E x.
+template <class T> struct linear_autoencoder {
+  matrix D, E;
+
+  T decode(const T& z) const { return dense_operator<T>{D}.apply(z); }
+  T encode(const T& image) const { return dense_operator<T>{E}.apply(image); }
+  pushforward::linearization<T> linearize_decode(const T& z) const {
+    return {decode(z), [this](const T& w) { return dense_operator<T>{D}.adjoint(w); }};
   }
 };
 

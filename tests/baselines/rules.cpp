@@ -6,6 +6,7 @@
 #include <baselines/diffpir.hpp>
 #include <baselines/dps.hpp>
 #include <baselines/flowchef.hpp>
+#include <baselines/flowdps.hpp>
 #include <baselines/latino.hpp>
 #include <baselines/mpgd.hpp>
 #include <baselines/pigdm.hpp>
@@ -150,6 +151,90 @@ TEMPLATE_LIST_TEST_CASE("FlowChef moves x by the gradient at the estimate and ke
   }) <= slack<TestType>);
 }
 
+namespace {
+
+/// FlowDPS's published loop, where `descent(z, j)` is the negative gradient at z.
+template <class Task, class Descent>
+auto flowdps_loop(const Task& task, const std::vector<double>& times, const Descent& descent) {
+  return [&task, &times, descent](vector x, std::size_t j) {
+    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
+      const double t = times[i], s = times[i + 1];
+      const vector z0 = task.clean(x, {1.0 - t, t}), z1 = noise_in(x, z0, {1.0 - t, t});
+      vector z0y = z0;
+      for (int k = 0; k < 3; ++k) z0y = combined(1.0, z0y, 15.0, descent(z0y, j));
+      const vector zbar = combined(1.0 - t, z0, t, z0y);
+      const vector n = combined(std::sqrt(s), z1, std::sqrt(1.0 - s), task.noise(j, draw_of(i)));
+      x = combined(1.0 - s, zbar, s, n);
+    }
+    return x;
+  };
+}
+
+/// Negative gradient of |B (y - M z)|.
+vector descent_of_norm(const matrix& B, const matrix& M, const vector& y, const vector& z) {
+  const vector q = B * combined(1.0, y, -1.0, M * z);
+  return combined(1.0 / norm(q), transposed(B * M) * q, 0.0, z);
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("FlowDPS descends along the norm of what is projected back, and mixes in old and new",
+                        "", backends) {
+  const auto task = flow_task<TestType>();
+  const auto times = time_grid(rectified_flow(4.0), {.steps = 6});
+  const auto sampler = baselines::flowdps_sampler(task.path, times);
+  const matrix& A = task.A;
+  for (const bool adjoint : {false, true}) {
+    const auto result = sample(task.start(), task.model(), sampler, task.measured(),
+                               baselines::flowdps{.adjoint = adjoint}, seeded());
+    CHECK(result.passes == pass_counts{.forward = 2 * 6});
+    const matrix B = adjoint ? transposed(A) : transposed(A) * inverse(A * transposed(A));
+    CHECK(task.distance(result.x, flowdps_loop(task, times, [&](const vector& z, std::size_t j) {
+                          return descent_of_norm(B, A, task.b[j], z);
+                        })) <= 10.0 * slack<TestType>);
+    const auto of_mask = sample(task.start(), task.model(), sampler, task.known(),
+                                baselines::flowdps{.adjoint = adjoint, .krylov = 1}, seeded());
+    CHECK(task.distance(of_mask.x, flowdps_loop(task, times, [&](vector z, std::size_t j) {
+                          for (std::size_t k = 0; k < 4; ++k) z[k] = k < 2 ? task.y[j][k] - z[k] : 0.0;
+                          return combined(1.0 / norm(z), z, 0.0, z);
+                        })) <= 10.0 * slack<TestType>);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("FlowDPS differentiates the decoder and never the denoiser", "", backends) {
+  using T = typename TestType::tensor;
+  const auto task = flow_task<TestType>();
+  const auto times = time_grid(task.path, {.steps = 5});
+  const linear_autoencoder<T> vae{matrix(5, 4, random_numbers(20, 8)), matrix(4, 5, random_numbers(20, 10))};
+  const matrix A(3, 5, random_numbers(15, 12));
+  const std::vector<vector> y{random_numbers(3, 9), random_numbers(3, 11)};
+  const baselines::by_pixels c(linear(dense_operator<T>{A}, task.joined(y)), vae);
+  for (const bool adjoint : {false, true}) {
+    const auto result = sample(task.start(), task.model(), baselines::flowdps_sampler(task.path, times), c,
+                               baselines::flowdps{.adjoint = adjoint}, seeded());
+    CHECK(result.passes ==
+          pass_counts{.forward = 2 * 5, .decoder_forward = 2 * 5 * 3, .decoder_backward = 2 * 5 * 3});
+    const matrix B = adjoint ? transposed(A) : transposed(A) * inverse(A * transposed(A));
+    CHECK(task.distance(result.x, flowdps_loop(task, times, [&](const vector& z, std::size_t j) {
+                          return descent_of_norm(B, A * vae.D, y[j], z);
+                        })) <= 100.0 * slack<TestType>);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("FlowDPS leaves alone what meets the constraint, and wants a flow and a rate", "",
+                        backends) {
+  const auto task = flow_task<TestType>();
+  const auto run = [](const auto& of, const baselines::flowdps& rule) {
+    const auto sampler = baselines::flowdps_sampler(of.path, time_grid(of.path, {.steps = 3}));
+    return sample(of.start(), of.model(), sampler, of.known(), rule, seeded()).x;
+  };
+  auto free = task;
+  free.mask = {0.0, 0.0, 0.0, 0.0};
+  CHECK(elements(run(free, {})) == elements(run(task, {.rate = 0.0})));
+  CHECK_THROWS_AS(run(task, {.rate = -1.0}), bad_option);
+  CHECK_THROWS_AS(run(diffusion_task<TestType>(), {}), bad_option);
+}
+
 TEMPLATE_LIST_TEST_CASE("MPGD moves the estimate along the gradient of the norm and keeps eps", "",
                         backends) {
   const auto task = diffusion_task<TestType>();
@@ -237,17 +322,6 @@ TEMPLATE_LIST_TEST_CASE("PiGDM by Tweedie's weight is the posterior's mean of wh
                            prior.given_noisy(x, c.a, c.s).given_linear(A, b, sigma_y).mean()) <=
         100.0 * TestType::tolerance);
 }
-
-namespace {
-
-/// D(z) = D z, E(x) = E x.
-template <class T> struct linear_autoencoder {
-  matrix D, E;
-  T decode(const T& z) const { return dense_operator<T>{D}.apply(z); }
-  T encode(const T& image) const { return dense_operator<T>{E}.apply(image); }
-};
-
-} // namespace
 
 TEMPLATE_LIST_TEST_CASE("the decoded proximal step goes through pixels by forward passes alone", "",
                         backends) {
