@@ -477,11 +477,11 @@ TEST_CASE("the bench of policies measures a checkpoint of the user's, of either 
     }
     return psnr;
   };
-  const words methods{"--methods", "posterior step", "inexact Newton", "gradient descent",
-                      "DDNM",      "FlowChef",       "LATINO",         "plain sampling"};
+  const words methods{"--methods", "posterior step", "inexact Newton", "gradient descent", "DDNM",
+                      "FlowChef",  "FlowDPS",        "FLAIR",          "LATINO",           "plain sampling"};
   const auto plain = lines(joined({"--tasks", "half", "x4"}, methods));
-  for (const char* method :
-       {"posterior step", "inexact Newton", "gradient descent", "FlowChef", "plain sampling"})
+  for (const char* method : {"posterior step", "inexact Newton", "gradient descent", "FlowChef", "FlowDPS",
+                             "FLAIR", "plain sampling"})
     for (const char* task : {"half", "x4"}) CHECK(plain.count(std::string(task) + ", " + method) == 1);
   CHECK(plain.count("half, DDNM") == 1);
   CHECK(plain.count("x4, LATINO") == 1);
