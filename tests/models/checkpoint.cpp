@@ -377,7 +377,8 @@ TEST_CASE("parts that do not fit each other, and pipelines of other models, are 
   opened("text_encoder/config.json", R"({"hidden_size": 1024})", "belong together");
   opened("text_encoder/config.json", R"({"hidden_size": 768, "model_type": "t5"})", "model_type");
   opened("model_index.json", R"({"_class_name": "StableDiffusionXLPipeline"})", "StableDiffusionXLPipeline");
-  opened("model_index.json", R"({"_class_name": "StableDiffusion3Pipeline"})", "which open_sd3_checkpoint opens");
+  opened("model_index.json", R"({"_class_name": "StableDiffusion3Pipeline"})",
+         "which open_sd3_checkpoint opens");
 }
 
 TEST_CASE(
