@@ -3,6 +3,7 @@
 #include "programs.hpp"
 
 #include <support/file_faults.hpp>
+#include <support/hollow_file.hpp>
 #include <support/original_layout.hpp>
 #include <support/published_checkpoints.hpp>
 
@@ -67,25 +68,6 @@ void write_renamed(const fs::path& to, const fs::path& single, const tensors& al
 /// the small checkpoint.
 tensors small_single_file(std::int64_t context = 768) {
   return random_parameters(original_layout::of(original_sizes::small(514, context)));
-}
-
-/// A file that claims tensors of float16 and holds nothing: they take no room on the disk.
-void write_vast(const fs::path& path,
-                const std::vector<std::pair<std::string, std::vector<std::int64_t>>>& tensors) {
-  json header = json::object();
-  std::int64_t end = 0;
-  for (const auto& [name, shape] : tensors) {
-    const std::int64_t first = end;
-    std::int64_t size = 2;
-    for (const std::int64_t extent : shape) size *= extent;
-    end += size;
-    header[name] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {first, end}}};
-  }
-  const std::string text = header.dump();
-  std::string length;
-  for (int i = 0; i < 8; ++i) length += static_cast<char>(text.size() >> (8 * i) & 0xff);
-  write_bytes(path, length + text);
-  fs::resize_file(path, 8 + text.size() + static_cast<std::size_t>(end));
 }
 
 /// Every residual of a trace is the root of 2 loss / measured.
@@ -1481,7 +1463,7 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   const scratch_folder folder;
   fs::copy(oracle / "checkpoint", folder / "vast", fs::copy_options::recursive);
   const std::int64_t many = std::int64_t{1} << 39;
-  write_vast(folder / "vast" / "unet" / "diffusion_pytorch_model.safetensors", {{"a", {many}}});
+  write_hollow(folder / "vast" / "unet" / "diffusion_pytorch_model.safetensors", {{"a", {many}}});
   for (const auto& [type, needed] : {std::pair("float32", "2199023 MB"), {"bfloat16", "1099512 MB"}}) {
     const auto r =
         run(folder, oracle, "inpaint",
@@ -1492,12 +1474,13 @@ TEST_CASE("the memory that a network needs is that of its numbers in the type it
   }
 
   // of a single file only the part that is loaded counts
-  write_vast(folder / "single.safetensors",
-             {{"cond_stage_model.transformer.a", {many}},
-              {"model_ema.diffusion_modela", {many}},
-              {"first_stage_model.a", {many}},
-              {"model.diffusion_model.input_blocks.0.0.weight", {320, 4, 3, 3}},
-              {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", {320, 768}}});
+  write_hollow(
+      folder / "single.safetensors",
+      {{"cond_stage_model.transformer.a", {many}},
+       {"model_ema.diffusion_modela", {many}},
+       {"first_stage_model.a", {many}},
+       {"model.diffusion_model.input_blocks.0.0.weight", {320, 4, 3, 3}},
+       {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", {320, 768}}});
   const words single{"--model", folder / "single.safetensors", oracle / "picture.png", "--known", "left"};
   CHECK(holds(run(folder, oracle, "inpaint", single).ended.said, "a single file holds no tokenizer"));
   const auto r =
