@@ -241,7 +241,13 @@ public:
   latent_model::denoiser load(const models::placement& where) const override {
     require_room(c_.transformer, where, "the transformer");
     const models::sd3_transformer net(config(), stoppable_weights(c_.transformer, where));
-    return denoiser_of(net, conditional_, unconditional_, prediction(), where, a_);
+    const auto here = [&](const models::sd3_condition& c) { // once, and not in each pass
+      return models::sd3_condition{c.states.to(where.device, where.type),
+                                   c.pooled.to(where.device, where.type)};
+    };
+    return denoiser_of(net, here(conditional_),
+                       unconditional_ ? std::optional(here(*unconditional_)) : std::nullopt, prediction(),
+                       where, a_);
   }
 
 private:
