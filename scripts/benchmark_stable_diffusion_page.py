@@ -27,15 +27,16 @@ def passes(found):
                   "to theirs in float32", "to ours in float32", "difference of ours", "of theirs", "turns"], rows)
 
 
-def half_instructions():
+def half_instructions(unet):
     with open("/proc/cpuinfo") as file:
         there = sorted(set(re.findall(r"\b(?:avx512_bf16|amx_bf16|avx512bw)\b", file.read())))
     if there:
         return f"This processor's instructions for bfloat16 products and AVX-512: {', '.join(there)}."
     return ("This processor has no instructions for products of bfloat16 (avx512_bf16, amx_bf16), nor AVX-512 to stand in. "
             "libtorch takes them in plain loops then, which is what diffusers' time shows; ours are taken in float32, with "
-            "the weights widened in passing, so that bfloat16 saves half the weights' memory but no time. With its own "
-            "default layout, diffusers' convolutions in bfloat16 are slower still, and are not measured here.")
+            "the weights widened in passing, so that bfloat16 saves half the weights' memory but no time." +
+            (" With its own default layout, diffusers' convolutions in bfloat16 are slower still, and are not measured here."
+             if unet else ""))
 
 
 def peaks(figures):
@@ -142,7 +143,7 @@ def page(figures):
                   "Difference: relative L2 distance to what diffusers gave in float32 when the model was made.",
                   passes(found)]
     if has("pass/bfloat16"):
-        parts.append(half_instructions())
+        parts.append(half_instructions(unet))
     if has("peak/") or has("profile/"):
         parts += ["## What share of the machine it reaches", *shares(found, peaks(figures))]
     if has("profile/"):
