@@ -185,6 +185,11 @@ TEST_CASE("a single file of Stable Diffusion 3 says what the folder with the sam
     fs::remove(folder / "elsewhere" / "t5xxl_fp16.safetensors");
     CHECK_FALSE(models::open_sd3_checkpoint(apart, {.text_encoders = folder / "elsewhere"}).t5);
   }
+  SECTION("text encoders are not named for nothing") {
+    for (const auto& own : {single, folder / "copy"})
+      CHECK_THROWS_WITH(models::open_sd3_checkpoint(own, {.text_encoders = folder / "elsewhere"}),
+                        Catch::Contains("the option text_encoders") && Catch::Contains("has no effect"));
+  }
   SECTION("without T5 it has none, and needs no tokenizer for it") {
     tensors rest;
     for (const auto& [name, tensor] : all)
@@ -291,6 +296,7 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
   with(config("transformer"), {{"joint_attention_dim", 100}}, "the two CLIP encoders give 64 and 64");
   with(config("transformer"), {{"joint_attention_dim", 140}}, "T5 is 136 wide");
   with(config("transformer"), {{"in_channels", 33}}, "a model that takes more than the latents");
+  with(config("text_encoder"), {{"hidden_size", 72}}, "are they swapped?");
   with(config("vae"), {{"latent_channels", 4}}, "makes latents of 4 channels, but the transformer takes 16");
   with(config("text_encoder"), {{"model_type", "bert"}}, "is not clip_text_model");
   with(config("text_encoder_3"), {{"model_type", "umt5"}}, "is not t5");

@@ -84,6 +84,10 @@ void check_agreement(const sd3_checkpoint& c, bool without_vae) {
     return (part.config ? *part.config : part.files.front()).string();
   };
   const std::string together = "; do the parts belong together?";
+  if (l.hidden_size > g.hidden_size)
+    throw bad_file(name(c.clip_l) + ": the first text encoder is " + std::to_string(l.hidden_size) +
+                   " wide, and the second, " + name(c.clip_g) + ", " + std::to_string(g.hidden_size) +
+                   ": published ones are CLIP ViT-L, then the wider ViT-bigG; are they swapped?");
   if (l.projection_dim + g.projection_dim != transformer.pooled_projection_dim)
     throw bad_file(name(c.transformer) + ": takes a pooled text of " +
                    std::to_string(transformer.pooled_projection_dim) +
@@ -111,6 +115,13 @@ void check_agreement(const sd3_checkpoint& c, bool without_vae) {
                      together);
 }
 
+/// Text encoders that were named for nothing.
+void require_no_text_encoders(const fs::path& path, const sd3_checkpoint_options& o) {
+  if (!o.text_encoders.empty())
+    throw bad_option(path.string() + ": has text encoders of its own, so that the option text_encoders (" +
+                     o.text_encoders.string() + ") has no effect; leave it out");
+}
+
 /// Whether the folder's pipeline was saved with a third text encoder.
 bool has_t5(const fs::path& folder) {
   if (!is_file(folder / "model_index.json")) return true;
@@ -120,6 +131,7 @@ bool has_t5(const fs::path& folder) {
 }
 
 sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options& o) {
+  require_no_text_encoders(folder, o);
   sd3_checkpoint c;
   std::vector<std::string> missing;
   c.transformer = part_in(folder / "transformer", "diffusion_pytorch_model", o.variant, missing);
@@ -169,6 +181,7 @@ sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o
   if (!o.without_vae) c.vae = part_of_file("AutoencoderKL", path, original_vae);
   const bool clip_l = below(file, original_clip_l), clip_g = below(file, original_clip_g);
   if (clip_l && clip_g) {
+    require_no_text_encoders(path, o);
     c.clip_l = part_of_file(clip_class, path, original_clip_l);
     c.clip_g = part_of_file(clip_class, path, original_clip_g);
     if (!o.without_t5 && below(file, original_t5)) c.t5 = part_of_file(t5_class, path, original_t5);

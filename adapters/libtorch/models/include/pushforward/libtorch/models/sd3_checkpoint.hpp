@@ -55,6 +55,7 @@ bool is_sd3_checkpoint(const std::filesystem::path& path);
 ///
 /// \throws bad_file for parts that are missing (all of them in one message), pickle files, a configuration
 /// that is wrong, parts that do not fit each other, and networks of other families
+/// \throws bad_option for `text_encoders` where the checkpoint has its own
 sd3_checkpoint open_sd3_checkpoint(const std::filesystem::path& path,
                                    const sd3_checkpoint_options& options = {});
 
