@@ -7,8 +7,10 @@
 #include <data.hpp>
 #include <inputs.hpp>
 #include <model.hpp>
+#include <room.hpp>
 #include <run.hpp>
 
+#include <algorithm>
 #include <numeric>
 
 int main(int argc, char** argv) {
@@ -45,6 +47,9 @@ int main(int argc, char** argv) {
       throw pushforward::bad_option("--side " + std::to_string(side) + " is no multiple of " +
                                     std::to_string(std::lcm(outline.multiple, std::int64_t{4})) +
                                     ", which this model needs");
+    stable_diffusion::require_room(
+        m, {{side, side}, static_cast<std::int64_t>(std::max(tuned, tested)), true, false},
+        "ask for fewer pixels with --side, or for fewer photographs with --tuned and --tested");
     const stable_diffusion::latent_model model(
         m, [](const std::string& part) { std::cerr << "loading the " << part << '\n'; });
     const policies::latents domain{model};

@@ -211,11 +211,13 @@ public:
         s, options_.seed, [&](const char* name) { return contains(options_.tasks, name); }, f);
   }
 
-  /// Every setting of every method at about `passes`: calls f(method, setting, run), run() being a
+  /// Every setting of every method at about `budget` passes: calls f(method, setting, run), run() being a
   /// sample_result; other noise for each `draw`.
   template <class Constraint, class F>
-  void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t passes, std::uint64_t draw,
+  void each_method(const Constraint& c, const Tensor& y, double noise, std::size_t budget, std::uint64_t draw,
                    F f) const {
+    // what the denoiser may be asked, as under guidance each answer is two passes
+    const std::size_t passes = budget / pf::detail::passes_per_sample<Denoiser>();
     const auto& path = domain_.path;
     const auto wanted = [&](const char* name) { return contains(options_.methods, name); };
     const auto steps_at = [&](std::size_t cost) { return std::max<std::size_t>(2, passes / cost); };

@@ -213,7 +213,8 @@ public:
   }
   void describe(nlohmann::ordered_json& facts) const override {
     facts["shift"] = c_.path.shift();
-    facts["t5"] = c_.t5 ? nlohmann::ordered_json(t5_tokens()) : nlohmann::ordered_json("left out");
+    facts["t5"] = c_.t5 ? "read" : "left out";
+    facts["t5_tokens"] = t5_tokens(); // of zeros, too
   }
 
   void read_prompts(const std::function<void(const std::string&)>& tell) override {

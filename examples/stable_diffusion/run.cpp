@@ -199,7 +199,7 @@ void require_servable(const model_outline& o, const model_arguments& m, const ru
   refuse_large_jacobian(o.channels * height * width, a);
   if (a.update.policy == examples::policy_kind::forward_mode_newton && is_guided(m))
     throw bad_option("--policy forward_mode_newton does not work under guidance: take inexact_newton, or "
-                     "leave --guidance out");
+                     "pass --guidance 1");
   if (examples::takes_differences(a.update.policy) ||
       (a.update.policy != examples::policy_kind::none && a.update.step_size == examples::step_kind::spectral))
     require_felt(a.update.probe, m.unet.type, "--probe", "--dtype");

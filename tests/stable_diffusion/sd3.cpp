@@ -190,6 +190,18 @@ TEST_CASE("a single file of Stable Diffusion 3 says what the folder with the sam
       CHECK_THROWS_WITH(models::open_sd3_checkpoint(own, {.text_encoders = folder / "elsewhere"}),
                         Catch::Contains("the option text_encoders") && Catch::Contains("has no effect"));
   }
+  SECTION("T5 alone may lie beside a file that has both others") {
+    const fs::path beside = folder / "single" / "text_encoders";
+    fs::create_directories(beside);
+    tensors rest, t5;
+    const std::string start = "text_encoders.t5xxl.transformer.";
+    for (const auto& [name, tensor] : all)
+      name.starts_with(start) ? t5[name.substr(start.size())] = tensor : rest[name] = tensor;
+    write_single_file(beside / "t5xxl.safetensors", t5);
+    const auto found = models::open_sd3_checkpoint(write_single_file(single, rest));
+    REQUIRE(found.t5);
+    CHECK(relative_l2(prompt_of(found).states, wanted.states) < 1e-6);
+  }
   SECTION("without T5 it has none, and needs no tokenizer for it") {
     tensors rest;
     for (const auto& [name, tensor] : all)
@@ -309,6 +321,30 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
   change(scheduler, {{"shift", 1.5}});
   CHECK(models::open_sd3_checkpoint(copy).path.shift() == 1.5);
 
+  // files that have more than the configuration asks for
+  const auto mismatched = [&](const char* part, const json& values, const std::string& said) {
+    const auto before = read_bytes(config(part));
+    change(config(part), values);
+    const auto c = models::open_sd3_checkpoint(copy);
+    CHECK_THROWS_WITH(models::check_weights(part == std::string("transformer") ? c.transformer : *c.t5),
+                      Catch::Contains(said));
+    write_bytes(config(part), before);
+  };
+  mismatched("transformer", {{"qk_norm", nullptr}}, "does not ask for transformer_blocks.0.attn.norm");
+  mismatched("text_encoder_3", {{"num_layers", 1}}, "does not ask for encoder.block.1.");
+  // a variant of some parts
+  const fs::path text = copy / "text_encoder";
+  fs::rename(text / "model.safetensors", text / "model.fp16.safetensors");
+  const auto some = models::open_sd3_checkpoint(copy, {.variant = "fp16"});
+  CHECK(some.clip_l.files.front() == text / "model.fp16.safetensors");
+  CHECK(some.clip_g.files.front() == copy / "text_encoder_2" / "model.safetensors");
+  refused("of variant bf16", {.variant = "bf16"});
+  fs::rename(text / "model.fp16.safetensors", text / "model.safetensors");
+  auto unprojected = read_all(text / "model.safetensors");
+  unprojected.erase("text_projection.weight");
+  write_single_file(text / "model.safetensors", unprojected);
+  CHECK_THROWS_WITH(prompt_of(models::open_sd3_checkpoint(copy)), Catch::Contains("text_projection.weight"));
+
   fs::rename(copy / "text_encoder_3", folder / "t5");
   refused("text_encoder_3; copy the whole folder, or leave T5 out (option without_t5)");
   CHECK(refusal_of(copy, {.without_t5 = true}).empty());
@@ -357,7 +393,8 @@ TEST_CASE(
   const auto trace = ends_at("sampled", joined(plain, {"--guidance", "1"}), 3e-5);
   CHECK(trace["model"]["prediction"] == "flow");
   CHECK(trace["model"]["shift"] == 3.0);
-  CHECK(trace["model"]["t5"] == 256);
+  CHECK(trace["model"]["t5"] == "read");
+  CHECK(trace["model"]["t5_tokens"] == 256);
   CHECK(trace["settings"]["renoise"] == 0.0);
   // the guidance of the model's makers, where there is a prompt
   CHECK(ends_at("guided", plain, 3e-5)["model"]["guidance"] == 4.5);
@@ -478,6 +515,7 @@ TEST_CASE("the bench of policies measures a checkpoint of the user's") {
       const auto read = json::parse(line);
       CHECK(read["of"]["checkpoint"] == "checkpoint");
       CHECK(read["of"]["prediction"] == "flow");
+      CHECK(read["passes"].get<double>() <= 12.0); // two of them for each answer under guidance
       if (read["role"] == "tested")
         psnr[read["task"].get<std::string>() + ", " + read["method"].get<std::string>()] = read["psnr"][0];
     }

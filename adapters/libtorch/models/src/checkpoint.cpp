@@ -393,12 +393,20 @@ weights weights_of(const checkpoint_part& part, const placement& where) {
 
 void check_weights(const checkpoint_part& part) {
   const auto shapes = weights_of(part, {at::kFloat, at::kMeta});
+  // what a configuration leaves out would be missing in silence; fewer layers of CLIP are asked for on
+  // purpose
+  const auto require_all_taken = [&](const std::string& below) {
+    for (const auto& name : shapes.untaken())
+      if (part.config && name.starts_with(below))
+        throw bad_file(part.config->string() + ": does not ask for " + name + ", which " +
+                       part.files.front().string() + " has; do the two belong together?");
+  };
   if (part.class_name == "UNet2DConditionModel")
     unet(unet_config_of(part), shapes);
   else if (part.class_name == "SD3Transformer2DModel")
-    sd3_transformer(sd3_transformer_config_of(part), shapes);
+    sd3_transformer(sd3_transformer_config_of(part), shapes), require_all_taken("transformer_blocks.");
   else if (part.class_name == "T5EncoderModel")
-    t5_encoder(t5_config_of(part), shapes);
+    t5_encoder(t5_config_of(part), shapes), require_all_taken("encoder.block.");
   else if (part.class_name.starts_with("CLIPTextModel"))
     clip_text(clip_text_config_of(part), shapes);
   else if (part.class_name == "AutoencoderTiny")

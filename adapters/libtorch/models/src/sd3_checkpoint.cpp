@@ -56,24 +56,13 @@ void find_tokenizers(sd3_checkpoint& c, const fs::path& folder, std::vector<std:
   if (c.t5) c.t5_tokenizer = find("tokenizer_3", {{"spiece.model"}, {"tokenizer.json"}});
 }
 
-/// Text encoders as files of their own, under the names that the published folders and other programs give
-/// them.
-void find_text_encoders(sd3_checkpoint& c, const fs::path& folder, bool without_t5,
-                        std::vector<std::string>& missing) {
-  const auto part = [&](const std::string& class_name, std::initializer_list<const char*> names) {
-    for (const char* name : names)
-      if (is_file(folder / name))
-        return checkpoint_part{{}, class_name, {folder / name}, checkpoint_layout::diffusers, {}};
-    return checkpoint_part{};
-  };
-  c.clip_l = part(clip_class, {"clip_l.safetensors"});
-  c.clip_g = part(clip_class, {"clip_g.safetensors"});
-  for (const auto& [found, name] :
-       {std::pair{&c.clip_l, "clip_l.safetensors"}, {&c.clip_g, "clip_g.safetensors"}})
-    if (found->files.empty()) missing.push_back((folder / name).string());
-  auto t5 = part(t5_class, {"t5xxl.safetensors", "t5xxl_fp16.safetensors", "t5xxl_bf16.safetensors",
-                            "t5xxl_fp8_e4m3fn.safetensors"});
-  if (!without_t5 && !t5.files.empty()) c.t5 = std::move(t5);
+/// A text encoder as a file of its own, under the first of the names that the published folders and other
+/// programs give it; no files where there is none.
+checkpoint_part loose_text_encoder(const std::string& class_name, const fs::path& folder,
+                                   std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (is_file(folder / name)) return {{}, class_name, {folder / name}, checkpoint_layout::diffusers, {}};
+  return {};
 }
 
 /// Whether the parts take what the others give.
@@ -134,12 +123,24 @@ sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options&
   require_no_text_encoders(folder, o);
   sd3_checkpoint c;
   std::vector<std::string> missing;
-  c.transformer = part_in(folder / "transformer", "diffusion_pytorch_model", o.variant, missing);
-  if (!o.without_vae) c.vae = part_in(folder / "vae", "diffusion_pytorch_model", o.variant, missing);
-  c.clip_l = part_in(folder / "text_encoder", "model", o.variant, missing);
-  c.clip_g = part_in(folder / "text_encoder_2", "model", o.variant, missing);
+  // published folders have variants of some parts alone
+  const auto has_variant = [&](const char* part, const std::string& stem) {
+    return is_file(folder / part / (stem + "." + o.variant + ".safetensors")) ||
+           is_file(folder / part / (stem + ".safetensors.index." + o.variant + ".json"));
+  };
+  const std::string network = "diffusion_pytorch_model", text = "model";
+  const bool some = has_variant("transformer", network) || has_variant("vae", network) ||
+                    has_variant("text_encoder", text) || has_variant("text_encoder_2", text) ||
+                    has_variant("text_encoder_3", text);
+  const auto part = [&](const char* name, const std::string& stem) {
+    return part_in(folder / name, stem, some && !has_variant(name, stem) ? "" : o.variant, missing);
+  };
+  c.transformer = part("transformer", network);
+  if (!o.without_vae) c.vae = part("vae", network);
+  c.clip_l = part("text_encoder", text);
+  c.clip_g = part("text_encoder_2", text);
   const bool t5_is_missing = !o.without_t5 && has_t5(folder) && !is_folder(folder / "text_encoder_3");
-  if (!o.without_t5 && has_t5(folder)) c.t5 = part_in(folder / "text_encoder_3", "model", o.variant, missing);
+  if (!o.without_t5 && has_t5(folder)) c.t5 = part("text_encoder_3", text);
   find_tokenizers(c, o.tokenizers.empty() ? folder : o.tokenizers, missing);
   const auto scheduler = folder / "scheduler" / "scheduler_config.json";
   if (!is_file(scheduler)) missing.push_back(scheduler.string());
@@ -152,15 +153,15 @@ sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options&
   if (c.transformer.class_name != transformer_class)
     transformer.refuse("_class_name",
                        "is not " + transformer_class + ": of transformers only " + family + " is supported");
-  for (auto* part : {&c.clip_l, &c.clip_g}) {
-    const json_config text(*part->config);
-    if (text.text("model_type", "clip_text_model") != "clip_text_model")
-      text.refuse("model_type", "is not clip_text_model");
-    part->class_name = clip_class;
+  for (auto* clip : {&c.clip_l, &c.clip_g}) {
+    const json_config config(*clip->config);
+    if (config.text("model_type", "clip_text_model") != "clip_text_model")
+      config.refuse("model_type", "is not clip_text_model");
+    clip->class_name = clip_class;
   }
   if (c.t5) {
-    const json_config text(*c.t5->config);
-    if (text.text("model_type", "t5") != "t5") text.refuse("model_type", "is not t5");
+    const json_config config(*c.t5->config);
+    if (config.text("model_type", "t5") != "t5") config.refuse("model_type", "is not t5");
     c.t5->class_name = t5_class;
   }
   if (!o.without_vae) c.vae.class_name = autoencoder_class(*c.vae.config);
@@ -179,16 +180,27 @@ sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o
     missing.push_back("the VAE (" + original_vae + "*), which the option vae can take from elsewhere");
   c.transformer = part_of_file(transformer_class, path, original_transformer);
   if (!o.without_vae) c.vae = part_of_file("AutoencoderKL", path, original_vae);
-  const bool clip_l = below(file, original_clip_l), clip_g = below(file, original_clip_g);
-  if (clip_l && clip_g) {
-    require_no_text_encoders(path, o);
-    c.clip_l = part_of_file(clip_class, path, original_clip_l);
-    c.clip_g = part_of_file(clip_class, path, original_clip_g);
-    if (!o.without_t5 && below(file, original_t5)) c.t5 = part_of_file(t5_class, path, original_t5);
-  } else {
-    find_text_encoders(c, o.text_encoders.empty() ? path.parent_path() / "text_encoders" : o.text_encoders,
-                       o.without_t5, missing);
-  }
+  // each encoder that the file lacks is looked for in the folder
+  const auto folder = o.text_encoders.empty() ? path.parent_path() / "text_encoders" : o.text_encoders;
+  bool lacks = false;
+  const auto encoder = [&](const std::string& class_name, const std::string& prefix,
+                           std::initializer_list<const char*> names) {
+    if (below(file, prefix)) return part_of_file(class_name, path, prefix);
+    lacks = true;
+    return loose_text_encoder(class_name, folder, names);
+  };
+  c.clip_l = encoder(clip_class, original_clip_l, {"clip_l.safetensors"});
+  c.clip_g = encoder(clip_class, original_clip_g, {"clip_g.safetensors"});
+  for (const auto& [found, name] :
+       {std::pair{&c.clip_l, "clip_l.safetensors"}, {&c.clip_g, "clip_g.safetensors"}})
+    if (found->files.empty()) missing.push_back((folder / name).string());
+  if (!o.without_t5)
+    if (auto t5 = encoder(t5_class, original_t5,
+                          {"t5xxl.safetensors", "t5xxl_fp16.safetensors", "t5xxl_bf16.safetensors",
+                           "t5xxl_fp8_e4m3fn.safetensors"});
+        !t5.files.empty())
+      c.t5 = std::move(t5);
+  if (!lacks) require_no_text_encoders(path, o);
   const bool all_but_tokenizers = missing.empty();
   find_tokenizers(c, o.tokenizers.empty() ? path.parent_path() : o.tokenizers, missing);
   if (!missing.empty())
@@ -207,7 +219,10 @@ std::pair<at::Tensor, at::Tensor> clip_of(const checkpoint_part& part, const fs:
                                           const std::function<void()>& tell) {
   const clip_text encoder(clip_text_config_of(part), weights_of(part, where).watched(tell));
   const at::Tensor ids = clip_tokenizer(tokenizer)(prompts);
-  // files without a projection mean none
+  if (part.config && !encoder.projects())
+    throw bad_file(part.files.front().string() + ": has no text_projection.weight, which " + clip_class +
+                   " has; copy the file again");
+  // single files without a projection mean the identity
   return {encoder.hidden(ids).to(at::kCPU, at::kFloat),
           (encoder.projects() ? encoder.projected(ids) : encoder.pooled(ids)).to(at::kCPU, at::kFloat)};
 }

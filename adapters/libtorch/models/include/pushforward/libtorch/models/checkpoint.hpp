@@ -109,7 +109,9 @@ t5_config t5_config_of(const checkpoint_part& part);
 weights weights_of(const checkpoint_part& part, const placement& where = {});
 
 /// Looks whether the files of a part have every parameter that its network asks for, and in its shape. Reads
-/// their headers alone. \throws as loading the network does, but for values that are not finite
+/// their headers alone. Of Stable Diffusion 3's transformer and T5, whether they have more, too, than the
+/// configuration of a folder asks for. \throws as loading the network does, but for values that are not
+/// finite
 void check_weights(const checkpoint_part& part);
 
 /// What a scheduler's configuration says of training.

@@ -27,8 +27,9 @@ struct sd3_checkpoint_options {
   /// Folder with the folders tokenizer, tokenizer_2 and tokenizer_3; empty: the checkpoint's, or the one that
   /// a single file lies in.
   std::filesystem::path tokenizers{};
-  /// Folder with clip_l.safetensors, clip_g.safetensors and t5xxl.safetensors (or t5xxl_fp16, t5xxl_bf16):
-  /// for a single file without text encoders; empty: text_encoders beside it.
+  /// Folder with clip_l.safetensors, clip_g.safetensors and t5xxl.safetensors (or t5xxl_fp16, t5xxl_bf16,
+  /// t5xxl_fp8_e4m3fn), in which those are looked for that a single file lacks; empty: text_encoders beside
+  /// it.
   std::filesystem::path text_encoders{};
 };
 
@@ -50,8 +51,8 @@ bool is_sd3_checkpoint(const std::filesystem::path& path);
 /// tokenizer, tokenizer_2, tokenizer_3, scheduler), or a single `.safetensors` file in the original layout,
 /// with text encoders or without.
 ///
-/// A folder whose model_index.json has no text_encoder_3 has no T5; so has a single file that holds the two
-/// other encoders alone, and a folder of text encoders.
+/// A folder whose model_index.json has no text_encoder_3 has no T5; nor has a single file where it is neither
+/// in the file nor in the folder of text encoders. A variant may be there for some of the parts alone.
 ///
 /// \throws bad_file for parts that are missing (all of them in one message), pickle files, a configuration
 /// that is wrong, parts that do not fit each other, and networks of other families
