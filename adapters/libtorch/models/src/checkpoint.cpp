@@ -24,9 +24,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// what names begin with in a single file of the original layout
-const std::string ldm_unet = "model.diffusion_model.";
-const std::string ldm_vae = "first_stage_model.";
+// what names of the text encoders begin with in a single file of the original layout
 const std::string ldm_clip = "cond_stage_model.transformer.";
 const std::string ldm_open_clip = "cond_stage_model.model.";
 
@@ -230,7 +228,7 @@ private:
   }
   bool there(const std::string& key) const {
     const std::set<std::string> off{"", "0", "false", "no", "none", "null"};
-    return file_.contains(key) || file_.contains(ldm_unet + key) || !off.count(metadata(key));
+    return file_.contains(key) || file_.contains(original_network + key) || !off.count(metadata(key));
   }
   void say(prediction_type type, const char* key) { said_.emplace(type, key); }
 
@@ -241,11 +239,7 @@ private:
 
 checkpoint open_single(const fs::path& path, const checkpoint_options& options) {
   const safetensors::file file(path);
-  const auto& tensors = file.tensors();
-  const auto below = [&](const std::string& prefix) {
-    const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && found->first.starts_with(prefix);
-  };
+  const auto below = [&](const std::string& prefix) { return holds_below(file, prefix); };
   const std::string only = "; only Stable Diffusion 1.x and 2.x are supported";
   if (below("conditioner.embedders."))
     throw bad_file(path.string() + ": is a Stable Diffusion XL checkpoint" + only);
@@ -256,16 +250,17 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
   const bool clip = below(ldm_clip), open_clip = below(ldm_open_clip);
   std::vector<std::string> missing;
   for (const auto& [there, part] :
-       {std::pair{below(ldm_unet), "the UNet (model.diffusion_model.*)"},
-        {below(ldm_vae) || options.without_vae,
+       {std::pair{below(original_network), "the UNet (model.diffusion_model.*)"},
+        {below(original_vae) || options.without_vae,
          "the VAE (first_stage_model.*), which the option vae can take from elsewhere"},
         {clip || open_clip, "the text encoder (cond_stage_model.*)"}})
     if (!there) missing.push_back(part);
   if (!missing.empty())
     throw bad_file(path.string() + ": parts of the checkpoint are missing: " + listed(missing) +
                    "; give a whole checkpoint of the original layout");
-  const auto& to_k = file.at(ldm_unet + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight").shape;
-  const auto& in = file.at(ldm_unet + "input_blocks.0.0.weight").shape;
+  const auto& to_k =
+      file.at(original_network + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight").shape;
+  const auto& in = file.at(original_network + "input_blocks.0.0.weight").shape;
   if (to_k.size() != 2 || (to_k[1] != 768 && to_k[1] != 1024) || (to_k[1] == 768) != clip)
     throw bad_file(path.string() +
                    ": is neither Stable Diffusion 1.x (cross-attention of width 768, CLIP ViT-L) nor 2.x "
@@ -276,8 +271,8 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
                    "more than the latents, are not supported");
   checkpoint c;
   c.layout = checkpoint_layout::ldm;
-  c.unet = part_of_file("UNet2DConditionModel", path, ldm_unet);
-  if (!options.without_vae) c.vae = part_of_file("AutoencoderKL", path, ldm_vae);
+  c.unet = part_of_file("UNet2DConditionModel", path, original_network);
+  if (!options.without_vae) c.vae = part_of_file("AutoencoderKL", path, original_vae);
   c.text_encoder = part_of_file("CLIPTextModel", path, clip ? ldm_clip : ldm_open_clip);
   c.cross_attention_dim = to_k[1];
 
@@ -329,7 +324,7 @@ checkpoint_part open_autoencoder(const fs::path& path, const std::string& varian
   if (!is_file(path)) throw bad_file(path.string() + ": there is no such autoencoder");
   if (is_pickle(path)) throw pickle(path);
   const safetensors::file file(path);
-  for (const auto& prefix : {ldm_vae, std::string()})
+  for (const auto& prefix : {original_vae, std::string()})
     if (file.contains(prefix + "decoder.mid.block_1.conv1.weight"))
       return part_of_file("AutoencoderKL", path, prefix);
   checkpoint_part part;
@@ -393,20 +388,12 @@ weights weights_of(const checkpoint_part& part, const placement& where) {
 
 void check_weights(const checkpoint_part& part) {
   const auto shapes = weights_of(part, {at::kFloat, at::kMeta});
-  // what a configuration leaves out would be missing in silence; fewer layers of CLIP are asked for on
-  // purpose
-  const auto require_all_taken = [&](const std::string& below) {
-    for (const auto& name : shapes.untaken())
-      if (part.config && name.starts_with(below))
-        throw bad_file(part.config->string() + ": does not ask for " + name + ", which " +
-                       part.files.front().string() + " has; do the two belong together?");
-  };
   if (part.class_name == "UNet2DConditionModel")
     unet(unet_config_of(part), shapes);
   else if (part.class_name == "SD3Transformer2DModel")
-    sd3_transformer(sd3_transformer_config_of(part), shapes), require_all_taken("transformer_blocks.");
+    sd3_transformer(sd3_transformer_config_of(part), shapes);
   else if (part.class_name == "T5EncoderModel")
-    t5_encoder(t5_config_of(part), shapes), require_all_taken("encoder.block.");
+    t5_encoder(t5_config_of(part), shapes);
   else if (part.class_name.starts_with("CLIPTextModel"))
     clip_text(clip_text_config_of(part), shapes);
   else if (part.class_name == "AutoencoderTiny")
@@ -414,6 +401,16 @@ void check_weights(const checkpoint_part& part) {
                      shapes);
   else
     autoencoder_kl(autoencoder_kl_config_of(part), shapes);
+  // what a configuration leaves out would be missing in silence; fewer layers of CLIP are asked for on
+  // purpose
+  const std::string blocks = part.class_name == "SD3Transformer2DModel" ? "transformer_blocks."
+                             : part.class_name == "T5EncoderModel"      ? "encoder.block."
+                                                                        : "";
+  if (!part.config || blocks.empty()) return;
+  for (const auto& name : shapes.untaken())
+    if (name.starts_with(blocks))
+      throw bad_file(part.config->string() + ": does not ask for " + name + ", which " +
+                     part.files.front().string() + " has; do the two belong together?");
 }
 
 noise_schedule read_scheduler(const fs::path& scheduler_config_json) {

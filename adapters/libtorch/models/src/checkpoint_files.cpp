@@ -142,6 +142,11 @@ checkpoint_part part_in(const fs::path& folder, const std::string& stem, const s
   return part;
 }
 
+bool holds_below(const safetensors::file& file, const std::string& prefix) {
+  const auto found = file.tensors().lower_bound(prefix);
+  return found != file.tensors().end() && found->first.starts_with(prefix);
+}
+
 checkpoint_part part_of_file(const std::string& class_name, const fs::path& file, const std::string& prefix) {
   return {{}, class_name, {file}, checkpoint_layout::ldm, prefix};
 }

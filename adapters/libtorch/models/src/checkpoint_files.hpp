@@ -4,6 +4,7 @@
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/checkpoint.hpp>
+#include <pushforward/safetensors/file.hpp>
 
 #include <filesystem>
 #include <string>
@@ -30,6 +31,13 @@ bool is_folder(const std::filesystem::path& path);
 /// that is not there
 checkpoint_part part_in(const std::filesystem::path& folder, const std::string& stem,
                         const std::string& variant, std::vector<std::string>& missing);
+
+/// What names of the denoising network and of the autoencoder begin with in a single file of the original
+/// layout.
+inline const std::string original_network = "model.diffusion_model.", original_vae = "first_stage_model.";
+
+/// Whether any name of the file begins with it.
+bool holds_below(const safetensors::file& file, const std::string& prefix);
 
 /// A part of a single file of the original layout.
 checkpoint_part part_of_file(const std::string& class_name, const std::filesystem::path& file,

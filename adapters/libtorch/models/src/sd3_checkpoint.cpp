@@ -22,16 +22,10 @@ const std::string family = "Stable Diffusion 3";
 const std::string transformer_class = "SD3Transformer2DModel", clip_class = "CLIPTextModelWithProjection",
                   t5_class = "T5EncoderModel";
 
-// what names begin with in a single file
-const std::string original_transformer = "model.diffusion_model.", original_vae = "first_stage_model.",
-                  original_clip_l = "text_encoders.clip_l.transformer.",
+// what names of the text encoders begin with in a single file
+const std::string original_clip_l = "text_encoders.clip_l.transformer.",
                   original_clip_g = "text_encoders.clip_g.transformer.",
                   original_t5 = "text_encoders.t5xxl.transformer.";
-
-bool below(const safetensors::file& file, const std::string& prefix) {
-  const auto found = file.tensors().lower_bound(prefix);
-  return found != file.tensors().end() && found->first.starts_with(prefix);
-}
 
 [[noreturn]] void refuse_missing(const std::string& where, const std::vector<std::string>& missing,
                                  const std::string& remedy) {
@@ -174,18 +168,17 @@ sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o
   sd3_checkpoint c;
   c.layout = checkpoint_layout::ldm;
   std::vector<std::string> missing;
-  if (!below(file, original_transformer))
-    missing.push_back("the transformer (" + original_transformer + "*)");
-  if (!o.without_vae && !below(file, original_vae))
+  if (!holds_below(file, original_network)) missing.push_back("the transformer (" + original_network + "*)");
+  if (!o.without_vae && !holds_below(file, original_vae))
     missing.push_back("the VAE (" + original_vae + "*), which the option vae can take from elsewhere");
-  c.transformer = part_of_file(transformer_class, path, original_transformer);
+  c.transformer = part_of_file(transformer_class, path, original_network);
   if (!o.without_vae) c.vae = part_of_file("AutoencoderKL", path, original_vae);
   // each encoder that the file lacks is looked for in the folder
   const auto folder = o.text_encoders.empty() ? path.parent_path() / "text_encoders" : o.text_encoders;
   bool lacks = false;
   const auto encoder = [&](const std::string& class_name, const std::string& prefix,
                            std::initializer_list<const char*> names) {
-    if (below(file, prefix)) return part_of_file(class_name, path, prefix);
+    if (holds_below(file, prefix)) return part_of_file(class_name, path, prefix);
     lacks = true;
     return loose_text_encoder(class_name, folder, names);
   };
@@ -240,7 +233,7 @@ bool is_sd3_checkpoint(const fs::path& path) {
     }
     if (!is_file(path) || is_pickle(path)) return false;
     const safetensors::file file(path);
-    return below(file, original_transformer + "joint_blocks.") || below(file, "joint_blocks.");
+    return holds_below(file, original_network + "joint_blocks.") || holds_below(file, "joint_blocks.");
   } catch (const error&) {
     return false; // whoever opens it says why
   }
