@@ -5,6 +5,12 @@
 
 #include "cases.hpp"
 
+#include <ATen/record_function.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
 using namespace pushforward;
 using namespace pushforward::libtorch;
 using models::sd3_condition;
@@ -127,6 +133,90 @@ TEST_CASE("one time and one text stand for the whole batch of a transformer", "[
   CHECK(relative_l2(y.narrow(0, 1, 1), net(x.narrow(0, 1, 1), time, one)) < 1e-5);
 }
 
+TEST_CASE("equal tokens at a text's end are taken as one that counts for all", "[device]") {
+  for_each_case(part, cases, [](const fs::path& path) {
+    const io in(path / "io.safetensors");
+    const auto net = load(path);
+    const at::Tensor x = in["x"], time = in["time"], w = in["w"], v = in["v"];
+    sd3_condition all = condition_of(in);
+    const auto n = all.states.size(0), length = all.states.size(1), width = all.states.size(2);
+    // ends as where T5 is left out, one sample's a token earlier
+    all.states = at::cat({all.states, at::zeros({n, 6, width}, all.states.options())}, 1);
+    all.states[0].narrow(0, length - 1, 1).zero_();
+
+    const auto fewer = models::merged(all);
+    const bool alone = n == 1;
+    CHECK(fewer.states.size(1) == length + (alone ? 0 : 1));
+    CHECK(fewer.last_counts == (alone ? 7 : 6));
+    const auto again = models::merged(fewer);
+    CHECK(again.states.size(1) == fewer.states.size(1));
+    CHECK(again.last_counts == fewer.last_counts);
+
+    const auto under = [&](const sd3_condition& c) -> pushforward::libtorch::map {
+      return [&net, time, c](const at::Tensor& a) { return net(a, time, c); };
+    };
+    const auto [y, g] = vjp(under(all), x, w);
+    const at::Tensor jv = jvp(under(all), x, v);
+    CHECK(relative_l2(under(fewer)(x), y) < 1e-5);
+    const auto [y_fewer, g_fewer] = vjp(under(fewer), x, w);
+    CHECK(relative_l2(y_fewer, y) < 1e-5);
+    CHECK(relative_l2(g_fewer, g) < 1e-4);
+    CHECK(relative_l2(jvp(under(fewer), x, v), jv) < 1e-4);
+    // half of them merged, and then the rest
+    const sd3_condition half{all.states.narrow(1, 0, all.states.size(1) - 2), all.pooled, 3};
+    CHECK(relative_l2(under(half)(x), y) < 1e-5);
+    CHECK(models::merged(half).last_counts == fewer.last_counts);
+    // what only looks like it is not
+    CHECK(relative_l2(under({fewer.states, all.pooled, 1})(x), y) > 1e-4);
+  });
+}
+
+TEST_CASE("a transformer under a condition takes equal tokens at its end as one", "[device]") {
+  const auto path = case_folder(part, "medium_3_5");
+  if (path.empty()) return;
+  const auto net = load(path);
+  const io in(path / "io.safetensors");
+  const at::Tensor x = in["x"], time = in["time"];
+  const auto ending = [&](std::int64_t sample, std::int64_t zeros) { // as many tokens and 6 more
+    const at::Tensor states = in["states"].narrow(0, sample, 1);
+    const auto length = states.size(1);
+    return sd3_condition{at::cat({states.narrow(1, 0, length - (zeros - 6)),
+                                  at::zeros({1, zeros, states.size(2)}, states.options())},
+                                 1),
+                         in["pooled"].narrow(0, sample, 1)};
+  };
+  const auto one = ending(0, 7), other = ending(1, 8);
+  const auto length = one.states.size(1);
+  const auto tokens = x.size(2) * x.size(3) / 4;
+  // the most queries of an attention while `f` runs
+  const auto most_queries = [](const auto& f) {
+    static std::int64_t most;
+    most = 0;
+    const auto handle = at::addThreadLocalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction& r) -> std::unique_ptr<at::ObserverContext> {
+          if (std::string(r.name()) == "aten::scaled_dot_product_attention")
+            most = std::max(most, r.inputs()[0].toTensor().size(2));
+          return nullptr;
+        }).needsInputs(true));
+    f();
+    at::removeCallback(handle);
+    return most;
+  };
+  const auto conditioned = models::conditioned(net, one);
+  CHECK(relative_l2(conditioned(x, time), net(x, time, one)) < 1e-5);
+  CHECK(most_queries([&] { net(x, time, one); }) == tokens + length);
+  CHECK(most_queries([&] { conditioned(x, time); }) == tokens + length - 6);
+
+  const auto branches = models::branching(net, one, other, {.prediction = prediction_type::flow});
+  const at::Tensor some = x.narrow(0, 0, 1), t = at::full({1}, 261.5);
+  const auto both = at::cat({some, some});
+  CHECK(relative_l2(branches.predict_branches(both, 261.5),
+                    at::cat({net(some, t, one), net(some, t, other)})) < 1e-5);
+  CHECK(most_queries([&] { branches.predict_branches(both, 261.5); }) == tokens + length - 6);
+  CHECK_THROWS_AS(models::branching(net, models::merged(one), one), shape_mismatch);
+  CHECK_THROWS_WITH(models::branching(net, {one.states, one.pooled, 2}, one), contains_text("2 and 1 times"));
+}
+
 TEST_CASE("a transformer refuses inputs that do not fit") {
   const auto path = case_folder(part, "medium");
   if (path.empty()) return;
@@ -155,6 +245,12 @@ TEST_CASE("a transformer refuses inputs that do not fit") {
   fails(x, time, {states, at::randn({1, 21})}, "[1, 21]");
   fails(x, time, {states, at::randn({2, 20})}, "[2, 20]");
   fails(x, time, {states, at::randn({20})}, "[20]");
+  for (const std::int64_t count : {0, -1, 1 << 20}) {
+    CHECK_THROWS_AS(net(x, time, {states, pooled, count}), bad_option);
+    CHECK_THROWS_WITH(net(x, time, {states, pooled, count}), contains_text(std::to_string(count)));
+  }
+  CHECK_THROWS_AS(models::merged({at::randn({5, 24}), pooled}), shape_mismatch);
+  CHECK_THROWS_AS(models::merged({at::randn({1, 0, 24}), pooled}), shape_mismatch);
   CHECK_THROWS_AS(models::conditioned(net, {at::randn({1, 5, 25}), pooled}), shape_mismatch);
   CHECK_THROWS_AS(models::branching(net, good, {at::randn({1, 6, 24}), pooled}), shape_mismatch);
   CHECK_THROWS_AS(models::branching(net, good, {states, at::randn({1, 21})}), shape_mismatch);

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -168,23 +170,27 @@ public:
   }
 
   /// \param embedding [N, width], after its silu
-  tokens operator()(const tokens& x, const at::Tensor& embedding) const {
+  /// \param last_counts how many tokens of the text the last is there for
+  tokens operator()(const tokens& x, const at::Tensor& embedding, std::int64_t last_counts) const {
     // shift, scale and gate of attention, then of the feed-forward layer, then of the picture's own attention
     const auto m = modulate_(embedding), t = modulate_text_(embedding);
     const at::Tensor seen = normalized(x.picture);
     const auto p = picture_(modulated(seen, m[0], m[1]));
     const auto q = text_(text_side_ ? modulated(normalized(x.text), t[0], t[1])
                                     : modulated(normalized(x.text), t[1], t[0])); // the last: scale first
+    const auto length = x.picture.size(1), text_length = x.text.size(1);
+    const auto attended = [&](const at::Tensor& picture, const at::Tensor& text) {
+      const at::Tensor last = text.narrow(1, text_length - 1, 1).expand({-1, last_counts - 1, -1});
+      return at::cat({picture, text, last}, 1);
+    };
     const at::Tensor mixed =
-        attention(at::cat({p.q, q.q}, 1), at::cat({p.k, q.k}, 1), at::cat({p.v, q.v}, 1), heads_);
-    const auto length = x.picture.size(1);
+        attention(at::cat({p.q, q.q}, 1), attended(p.k, q.k), attended(p.v, q.v), heads_);
 
     at::Tensor picture = gated(x.picture, m[2], out_(mixed.narrow(1, 0, length).contiguous()));
     if (self_) picture = gated(picture, m[8], (*self_)(modulated(seen, m[6], m[7])));
     picture = gated(picture, m[5], feed_(modulated(normalized(picture), m[3], m[4])));
     if (!text_side_) return {picture, {}};
-    at::Tensor text =
-        gated(x.text, t[2], text_side_->out(mixed.narrow(1, length, x.text.size(1)).contiguous()));
+    at::Tensor text = gated(x.text, t[2], text_side_->out(mixed.narrow(1, length, text_length).contiguous()));
     return {picture, gated(text, t[5], text_side_->feed(modulated(normalized(text), t[3], t[4])))};
   }
 
@@ -340,7 +346,7 @@ struct sd3_transformer::parts {
 namespace {
 
 void check_condition(const sd3_transformer& net, const sd3_condition& condition) {
-  const auto& [states, pooled] = condition;
+  const auto& [states, pooled, last_counts] = condition;
   const auto& c = net.config();
   if (states.dim() != 3 || states.size(0) < 1 || states.size(1) < 1 ||
       states.size(2) != c.joint_attention_dim)
@@ -350,9 +356,35 @@ void check_condition(const sd3_transformer& net, const sd3_condition& condition)
       (pooled.size(0) != states.size(0) && pooled.size(0) != 1))
     throw shape_mismatch("sd3_transformer: the pooled text is " + text_of(pooled) +
                          ", but must be [N or 1, " + std::to_string(c.pooled_projection_dim) + "]");
+  if (last_counts < 1 || last_counts > widest)
+    throw bad_option("sd3_transformer: last_counts is " + std::to_string(last_counts) +
+                     ", but must be from 1 to " + std::to_string(widest));
+}
+
+/// How many tokens at the end of each text equal each other.
+std::int64_t equal_at_end(const at::Tensor& states) {
+  const auto length = states.size(1);
+  const at::Tensor equal =
+      states.eq(states.narrow(1, length - 1, 1)).all(2).all(0).to(at::kCPU, at::kByte).contiguous();
+  const auto* begin = equal.const_data_ptr<std::uint8_t>();
+  const auto* end = begin + length;
+  const auto* differs = std::find(std::reverse_iterator(end), std::reverse_iterator(begin), 0).base();
+  return std::max<std::int64_t>(1, end - differs);
+}
+
+/// The condition without its last `n` tokens, which equal the one before them.
+sd3_condition with_last_counting(const sd3_condition& c, std::int64_t n) {
+  return {c.states.narrow(1, 0, c.states.size(1) - n), c.pooled, c.last_counts + n};
 }
 
 } // namespace
+
+sd3_condition merged(const sd3_condition& condition) {
+  if (condition.states.dim() != 3 || condition.states.size(1) < 1)
+    throw shape_mismatch("merged: the text's states are " + text_of(condition.states) +
+                         ", but must be [N, L, D]");
+  return with_last_counting(condition, equal_at_end(condition.states) - 1);
+}
 
 sd3_condition joined_texts(const at::Tensor& clip_l, const at::Tensor& clip_g, const at::Tensor& pooled_l,
                            const at::Tensor& pooled_g, const at::Tensor& t5) {
@@ -403,28 +435,36 @@ at::Tensor sd3_transformer::operator()(const at::Tensor& x, const at::Tensor& ti
   const at::Tensor map = x.to(p.where.device, p.where.type).contiguous(at::MemoryFormat::ChannelsLast);
   tokens h{tokens_of(p.patches(map)) + p.positions_of(height, width),
            p.text(condition.states.to(p.where.device, p.where.type)).expand({n, -1, -1})};
-  for (const auto& block : p.blocks) h = block(h, embedding);
+  for (const auto& block : p.blocks) h = block(h, embedding, condition.last_counts);
   const auto m = p.modulate(embedding);
   return p.picture_of(p.out(modulated(normalized(h.picture), m[1], m[0])), height, width);
 }
 
 network conditioned(const sd3_transformer& net, const sd3_condition& condition) {
   check_condition(net, condition);
-  return [net, condition](const at::Tensor& x, const at::Tensor& time) { return net(x, time, condition); };
+  return
+      [net, c = merged(condition)](const at::Tensor& x, const at::Tensor& time) { return net(x, time, c); };
 }
 
 branching_network branching(const sd3_transformer& net, const sd3_condition& conditional,
                             const sd3_condition& unconditional, const denoiser_options& options) {
   check_condition(net, conditional);
   check_condition(net, unconditional);
-  if (conditional.states.size(1) != unconditional.states.size(1))
+  if (conditional.states.size(1) != unconditional.states.size(1) ||
+      conditional.last_counts != unconditional.last_counts)
     throw shape_mismatch("branching: the texts' states are " + text_of(conditional.states) + " and " +
-                         text_of(unconditional.states) + ", but must be of the same length");
-  const network both = [net, conditional, unconditional](const at::Tensor& xx, const at::Tensor& time) {
+                         text_of(unconditional.states) + ", the last of which count " +
+                         std::to_string(conditional.last_counts) + " and " +
+                         std::to_string(unconditional.last_counts) +
+                         " times, but must be of the same length and count the same");
+  const auto surplus = std::min(equal_at_end(conditional.states), equal_at_end(unconditional.states)) - 1;
+  const network both = [net, one = with_last_counting(conditional, surplus),
+                        other = with_last_counting(unconditional, surplus)](const at::Tensor& xx,
+                                                                            const at::Tensor& time) {
     const auto n = xx.size(0) / 2;
     return net(xx, time,
-               {at::cat({conditional.states.expand({n, -1, -1}), unconditional.states.expand({n, -1, -1})}),
-                at::cat({conditional.pooled.expand({n, -1}), unconditional.pooled.expand({n, -1})})});
+               {at::cat({one.states.expand({n, -1, -1}), other.states.expand({n, -1, -1})}),
+                at::cat({one.pooled.expand({n, -1}), other.pooled.expand({n, -1})}), one.last_counts});
   };
   return branching_network(both, options);
 }

@@ -39,7 +39,7 @@ private:
 branching_network branching(const unet& net, const at::Tensor& conditional, const at::Tensor& unconditional,
                             const denoiser_options& options = {});
 
-/// \param conditional,unconditional of as many tokens
+/// \param conditional,unconditional of as many tokens, which are `merged` where both can be
 /// \throws shape_mismatch
 branching_network branching(const sd3_transformer& net, const sd3_condition& conditional,
                             const sd3_condition& unconditional, const denoiser_options& options = {});

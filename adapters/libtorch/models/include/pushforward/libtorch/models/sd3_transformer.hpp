@@ -49,7 +49,16 @@ struct sd3_transformer_config {
 struct sd3_condition {
   at::Tensor states; ///< [N or 1, L, joint_attention_dim]
   at::Tensor pooled; ///< [N or 1, pooled_projection_dim]
+  /// How many tokens the last one of `states` is there for: attention sees its key and value so often.
+  std::int64_t last_counts = 1;
 };
+
+/// The same condition in fewer tokens: those at the end of each text that equal its last are taken as one,
+/// which counts for all of them. Tokens of the text have no position, so that equal ones stay equal through
+/// all blocks, and the network's output is the same but for rounding. Where T5 is left out 78 tokens are left
+/// of 333. `conditioned` and `branching` do so by themselves. \throws shape_mismatch for states that are not
+/// [N, L, D]
+sd3_condition merged(const sd3_condition& condition);
 
 /// What Stable Diffusion 3's three text encoders say of a prompt, joined as `diffusers`'
 /// StableDiffusion3Pipeline does: along the channels CLIP-L, CLIP-G and zeros, and after them, along the
@@ -78,6 +87,7 @@ public:
   /// \param time [N] or [1]: 1000 sigma, fractions included
   /// \return [N, out_channels, H, W]
   /// \throws shape_mismatch
+  /// \throws bad_option for a count of the last token that is not positive
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& time, const sd3_condition& condition) const;
 
   const sd3_transformer_config& config() const;
@@ -91,7 +101,7 @@ private:
 /// keys and values as one, and scale and shift of what is not gated the other way round.
 naming original_sd3_transformer_names(const sd3_transformer_config& config);
 
-/// A transformer under one condition, for `forward_denoiser` and `differentiable_denoiser`.
+/// A transformer under one condition, `merged`, for `forward_denoiser` and `differentiable_denoiser`.
 /// \throws shape_mismatch
 network conditioned(const sd3_transformer& net, const sd3_condition& condition);
 
