@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
     for (auto& file : stable_diffusion::files_of(m)) inputs.push_back(std::move(file));
     require_writable({out}, inputs);
     const auto outline = stable_diffusion::outline_of(m);
-    stable_diffusion::require_size(outline, {side, side});
+    stable_diffusion::require_size(outline, {side, side}, "--side");
     if (side % outline.multiple || side % 4)
       throw pushforward::bad_option("--side " + std::to_string(side) + " is no multiple of " +
                                     std::to_string(std::lcm(outline.multiple, std::int64_t{4})) +

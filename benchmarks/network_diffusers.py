@@ -5,11 +5,12 @@ usage: network_diffusers.py MODEL_FOLDER float32|bfloat16
 MODEL_FOLDER is one of those that tests/models/full_size.py writes. Says "ready THREADS TORCH DIFFUSERS", and then answers
 each line of standard input with a line:
 
-    pass LAYOUT      WALL_SECONDS PROCESSOR_SECONDS DIFFERENCE     of one forward pass of io.safetensors' input
-    profile LAYOUT   OPERATOR SECONDS OPERATOR SECONDS ...         of one pass, operators that the model calls
-    flops            CONVOLUTION LINEAR ATTENTION                  of one pass, twice its multiplications
+    pass LAYOUT TEXT      WALL_SECONDS PROCESSOR_SECONDS DIFFERENCE     of one forward pass of io.safetensors' input
+    profile LAYOUT TEXT   OPERATOR SECONDS OPERATOR SECONDS ...         of one pass, operators that the model calls
+    flops TEXT            CONVOLUTION LINEAR ATTENTION                  of one pass, twice its multiplications
 
-LAYOUT is `default`, or `channels_last`. DIFFERENCE is relative, in the L2 norm, to the output that io.safetensors has.
+LAYOUT is `default`, or `channels_last`; TEXT `all`, or `without_t5`, of Stable Diffusion 3's transformer. DIFFERENCE is
+relative, in the L2 norm, to the output that io.safetensors has.
 """
 
 import json
@@ -38,17 +39,22 @@ def loaded(folder, kind):
     return model.eval().requires_grad_(False)
 
 
-def run(model, io):
+def of(text, name):
+    """The name of a tensor of io.safetensors."""
+    return name if text == "all" else f"{name}_{text}"
+
+
+def run(model, io, text):
     if "context" in io:
         return model(io["x"], io["time"], io["context"]).sample
-    return model(io["x"], io["states"], io["pooled"], io["time"]).sample
+    return model(io["x"], io[of(text, "states")], io["pooled"], io["time"]).sample
 
 
-def flops(model, io):
+def flops(model, io, text):
     """Counted on tensors without values; attention as the matrix products that it is."""
     net, shapes = made(model.config), {name: tensor.to("meta", torch.float32) for name, tensor in io.items()}
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        run(net, shapes)
+        run(net, shapes, text)
     total = {"convolution": 0, "linear": 0, "attention": 0}
     kinds = {"convolution": "convolution", "mm": "linear", "addmm": "linear", "bmm": "attention"}
     for operator, count in counter.get_flop_counts()["Global"].items():
@@ -72,26 +78,27 @@ def main():
     diffusers.utils.logging.set_verbosity_error()
     model = loaded(folder, kind)
     io = safetensors.torch.load_file(folder + "/io.safetensors")
-    wanted = io.pop("y")
+    wanted = {name: io.pop(name) for name in list(io) if name.startswith("y")}
     io = {name: tensor if name == "time" else tensor.to(kind) for name, tensor in io.items()}
     layouts = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
     print("ready", torch.get_num_threads(), torch.__version__, diffusers.__version__, flush=True)
     for line in sys.stdin:
-        what, *layout = line.split()
+        what, *layout, text = line.split()
         if layout:
             model.to(memory_format=layouts[layout[0]])
         with torch.inference_mode():
             if what == "pass":
                 wall, processor = time.perf_counter(), time.process_time()
-                y = run(model, io)
+                y = run(model, io, text)
                 wall, processor = time.perf_counter() - wall, time.process_time() - processor
-                answer = [wall, processor, ((y - wanted).norm() / wanted.norm()).item()]
+                y_there = wanted[of(text, "y")]
+                answer = [wall, processor, ((y - y_there).norm() / y_there.norm()).item()]
             elif what == "profile":
                 with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-                    run(model, io)
+                    run(model, io, text)
                 answer = [word for pair in outermost(profile).items() for word in pair]
             elif what == "flops":
-                answer = flops(model, io)
+                answer = flops(model, io, text)
             else:
                 sys.exit(f"network_diffusers.py: {what} is no request")
         print(*answer, flush=True)

@@ -198,6 +198,7 @@ public:
       throw pf::bad_option("no budget: passes and tuned_at need one each");
     auto& methods = options_.methods;
     if (options_.tasks.empty()) options_.tasks = Domain::task_names;
+    named_ = methods;
     if (methods.empty()) methods = method_names;
     if (options_.variants) methods.insert(methods.end(), variant_names.begin(), variant_names.end());
   }
@@ -347,14 +348,19 @@ public:
     };
     std::map<std::tuple<std::string, std::size_t, std::string>, choice> best; // of task, budget and method
     std::set<std::string> told;
-    const auto leave_out = [&](const std::string& task, const std::string& method, const pf::error& why) {
-      const std::string text = task + ", " + method + ": left out, as " + why.what();
-      if (told.insert(text).second) std::cerr << text << '\n';
+    const auto leave_out = [&](const std::string& task, const std::string& method, const std::string& setting,
+                               const pf::error& why) {
+      const std::string reason = std::string(": left out, as ") + why.what();
+      if (told.insert(task + method + reason).second)
+        std::cerr << task << ", " << method << (setting.empty() ? "" : " (" + setting + ")") << reason
+                  << '\n';
     };
+    std::set<std::string> serving; // methods
     const auto look = [&](const std::string& role, const samples& s, std::size_t budget, const auto& wanted) {
       each_task(s, [&](const std::string& task, const auto& c, double noise) {
         each_method(c, domain_.like(s), noise, budget, 0,
                     [&](const std::string& method, const std::string& setting, const auto& go) {
+                      serving.insert(method);
                       if (!wanted(task, method, setting)) return;
                       const auto what = key(role, task, budget, method, setting);
                       if (!merits.count(what)) {
@@ -366,9 +372,9 @@ public:
                         try {
                           line.update(measured(task, c, s, go));
                         } catch (const pf::bad_option& e) {
-                          return leave_out(task, method, e); // replacement wants orthogonal rows
+                          return leave_out(task, method, setting, e); // replacement wants orthogonal rows
                         } catch (const pf::not_finite& e) {
-                          return leave_out(task, method, e); // it diverges
+                          return leave_out(task, method, setting, e); // it diverges
                         }
                         merits[what] = domain_.merit(line);
                         tell(line);
@@ -387,6 +393,8 @@ public:
       });
       before = budget;
     }
+    for (const auto& method : named_)
+      if (!serving.count(method)) std::cerr << method << ": left out, as it serves none of the tasks here\n";
     for (const auto budget : options_.passes) {
       const auto far = [&](std::size_t n) {
         return std::abs(std::log(static_cast<double>(n) / static_cast<double>(budget)));
@@ -607,6 +615,7 @@ private:
   const Denoiser& denoiser_;
   const Domain& domain_;
   options options_;
+  std::vector<std::string> named_{}; // methods that were asked for by name
 };
 
 /// Runs a bench, and appends its lines to a file, from which a run goes on that was stopped. Each says what

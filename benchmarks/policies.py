@@ -7,6 +7,7 @@ import argparse
 import collections
 import json
 import math
+import os
 import pathlib
 import random
 import sys
@@ -248,4 +249,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -145,8 +145,13 @@ private:
 
 /// The network and what diffusers says it gives.
 struct network {
-  libtorch::network net; ///< under its condition
-  at::Tensor x, time, y;
+  /// The network under a text, and what it gives.
+  struct under_text {
+    libtorch::network net;
+    at::Tensor y;
+  };
+  std::map<std::string, under_text> texts; ///< "all", and "without_t5", where there is T5
+  at::Tensor x, time;
   prediction_type prediction = prediction_type::epsilon;
   examples::any_path path{variance_preserving::scaled_linear()};
 
@@ -157,21 +162,26 @@ struct network {
     const models::weights weights({given.model / "diffusion_pytorch_model.safetensors"}, {type});
     x = tensor("x");
     time = tensor("time");
-    y = tensor("y");
     if (io.contains("context")) {
-      net = models::conditioned(models::unet(models::unet_config::read(config), weights), tensor("context"));
+      const models::unet unet(models::unet_config::read(config), weights);
+      texts["all"] = {models::conditioned(unet, tensor("context")), tensor("y")};
     } else {
-      net =
-          models::conditioned(models::sd3_transformer(models::sd3_transformer_config::read(config), weights),
-                              {tensor("states"), tensor("pooled")});
+      const models::sd3_transformer transformer(models::sd3_transformer_config::read(config), weights);
+      const at::Tensor pooled = tensor("pooled");
+      texts["all"] = {models::conditioned(transformer, {tensor("states"), pooled}), tensor("y")};
+      texts["without_t5"] = {models::conditioned(transformer, {tensor("states_without_t5"), pooled}),
+                             tensor("y_without_t5")};
       prediction = prediction_type::flow;
       path = examples::any_path(rectified_flow(3.0), flow_grid::shifted_twice);
     }
-    pass(); // brings the weights into the layout that the passes want
+    net()(x, time); // brings the weights into the layout that the passes want
   }
 
-  at::Tensor pass() const { return net(x, time); }
-  double difference(const at::Tensor& got) const {
+  /// The one that is measured where no text is named: without T5, where there is one.
+  const libtorch::network& net() const { return texts.rbegin()->second.net; }
+  at::Tensor pass(const std::string& text) const { return texts.at(text).net(x, time); }
+  double difference(const at::Tensor& got, const std::string& text) const {
+    const at::Tensor& y = texts.at(text).y;
     return ((got.to(at::kFloat) - y).norm() / y.norm()).item<double>();
   }
 };
@@ -186,7 +196,7 @@ struct sides {
     set_heap(true);
     const auto& loaded = ours.try_emplace(type, type).first->second;
     set_heap(false);
-    loaded.pass();
+    loaded.net()(loaded.x, loaded.time);
     return loaded;
   }
   diffusers& peer(c10::ScalarType type) { return theirs.try_emplace(type, type).first->second; }
@@ -235,7 +245,7 @@ void peak(benchmark::State& state, c10::ScalarType type, bool packed) {
 
 /// A pass of ours, one of theirs, and, for bfloat16, one of either in float32. A repetition is one turn;
 /// each second one goes the other way round.
-void pass(benchmark::State& state, c10::ScalarType type, const std::string& layout) {
+void pass(benchmark::State& state, c10::ScalarType type, const std::string& layout, const std::string& text) {
   fails_in_words(state, [&] {
     auto& theirs = both.peer(type);
     const auto& ours = both.get(type);
@@ -247,13 +257,13 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
       std::vector<std::string> yours, yours_in_float;
       at::Tensor y;
       std::vector<std::function<void()>> runs{
-          [&] { mine = timed([&] { y = ours.pass(); }); },
-          [&] { yours = theirs.ask("pass " + layout); },
+          [&] { mine = timed([&] { y = ours.pass(text); }); },
+          [&] { yours = theirs.ask("pass " + layout + " " + text); },
       };
       if (compares) {
         const auto& wide = both.get(at::kFloat);
-        runs.push_back([&] { in_float = timed([&] { wide.pass(); }); });
-        runs.push_back([&] { yours_in_float = both.peer(at::kFloat).ask("pass " + layout); });
+        runs.push_back([&] { in_float = timed([&] { wide.pass(text); }); });
+        runs.push_back([&] { yours_in_float = both.peer(at::kFloat).ask("pass " + layout + " " + text); });
       }
       if (turn++ % 2) std::reverse(runs.begin(), runs.end());
       for (const auto& run : runs) run();
@@ -265,7 +275,7 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
       state.counters["theirs_processor"] = their.processor;
       state.counters["ratio_wall"] = mine.wall / their.wall;
       state.counters["ratio"] = mine.processor / their.processor;
-      state.counters["difference"] = ours.difference(y);
+      state.counters["difference"] = ours.difference(y, text);
       state.counters["their_difference"] = std::stod(yours.at(2));
       if (compares) {
         state.counters["float32_processor"] = in_float.processor;
@@ -280,12 +290,13 @@ void pass(benchmark::State& state, c10::ScalarType type, const std::string& layo
   });
 }
 
-void profiled(benchmark::State& state, c10::ScalarType type, const std::string& layout) {
+void profiled(benchmark::State& state, c10::ScalarType type, const std::string& layout,
+              const std::string& text) {
   fails_in_words(state, [&] {
     auto& theirs = both.peer(type);
     const auto& ours = both.get(type);
     for (auto _ : state) {
-      const auto p = profile::of([&] { ours.pass(); });
+      const auto p = profile::of([&] { ours.pass(text); });
       double all = 0.0;
       for (const auto& [kind, time] : p.time) {
         state.counters["ours:" + kind] = time;
@@ -293,12 +304,12 @@ void profiled(benchmark::State& state, c10::ScalarType type, const std::string& 
       }
       state.SetIterationTime(all);
       for (const auto& [kind, flops] : p.flops) state.counters["flops:" + kind] = flops;
-      const auto words = theirs.ask("profile " + layout);
+      const auto words = theirs.ask("profile " + layout + " " + text);
       std::map<std::string, double> found;
       for (std::size_t i = 0; i + 1 < words.size(); i += 2)
         found[kind_of(words[i])] += std::stod(words[i + 1]);
       for (const auto& [kind, time] : found) state.counters["theirs:" + kind] = time;
-      const auto counted = theirs.ask("flops");
+      const auto counted = theirs.ask("flops " + text);
       for (std::size_t i = 0; i < 3; ++i)
         state.counters[std::array{"counted:convolution", "counted:linear", "counted:attention"}[i]] =
             std::stod(counted.at(i));
@@ -331,10 +342,11 @@ void inner_iteration(benchmark::State& state, c10::ScalarType type) {
       double inside = 0.0, first = 0.0, last = 0.0;
       const auto counted = [&](const at::Tensor& x, const at::Tensor& time) {
         at::Tensor y;
-        inside += timed([&] { y = n.net(x, time); }).processor;
+        inside += timed([&] { y = n.net()(x, time); }).processor;
         return y;
       };
-      double by_itself = timed([&] { n.pass(); }).processor;
+      const auto pass = [&] { n.net()(n.x, n.time); };
+      double by_itself = timed(pass).processor;
       time_steps<libtorch::forward_denoiser>(n, counted, type, inexact_newton{}, iterations,
                                              [&](const progress<at::Tensor>& p) {
                                                if (p.when == moment::estimated) {
@@ -344,7 +356,7 @@ void inner_iteration(benchmark::State& state, c10::ScalarType type) {
                                                  last = benchmarks::processor_seconds();
                                                }
                                              });
-      by_itself = 0.5 * (by_itself + timed([&] { n.pass(); }).processor);
+      by_itself = 0.5 * (by_itself + timed(pass).processor);
       const double iteration = (last - first) / iterations;
       state.SetIterationTime(iteration);
       state.counters["iteration"] = iteration;
@@ -374,7 +386,7 @@ void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
       const examples::usage usage;
       const double before = resident();
       const auto result =
-          time_steps<Denoiser>(n, n.net, type, policy, 2, no_observer{},
+          time_steps<Denoiser>(n, n.net(), type, policy, 2, no_observer{},
                                std::same_as<Policy, none> ? 5 : 1); // as many passes as inexact Newton
       state.SetIterationTime(usage.seconds());
       state.counters["peak_bytes"] = static_cast<double>(usage.peak_bytes());
@@ -386,7 +398,8 @@ void memory(benchmark::State& state, Policy policy, c10::ScalarType type) {
   });
 }
 
-void register_all() {
+/// \param texts under which passes are taken
+void register_all(const std::vector<std::string>& texts) {
   const auto add = [](const std::string& name, auto f) {
     return benchmark::RegisterBenchmark(name.c_str(), f)
         ->UseManualTime()
@@ -401,10 +414,12 @@ void register_all() {
           ->Arg(1024)
           ->Arg(2048)
           ->Arg(4096);
-    for (const std::string layout : {"default", "channels_last"}) {
-      add("pass/" + name + "/" + layout, [=](benchmark::State& s) { pass(s, type, layout); });
-      add("profile/" + name + "/" + layout, [=](benchmark::State& s) { profiled(s, type, layout); });
-    }
+    for (const std::string layout : {"default", "channels_last"})
+      for (const auto& text : texts) {
+        const std::string what = name + "/" + layout + (text == "all" ? "" : "/" + text);
+        add("pass/" + what, [=](benchmark::State& s) { pass(s, type, layout, text); });
+        add("profile/" + what, [=](benchmark::State& s) { profiled(s, type, layout, text); });
+      }
     add("inner_iteration/" + name, [=](benchmark::State& s) { inner_iteration(s, type); });
     add("memory/none/" + name,
         [=](benchmark::State& s) { memory<libtorch::forward_denoiser>(s, none{}, type); });
@@ -419,7 +434,6 @@ void register_all() {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  register_all();
   benchmark::Initialize(&argc, argv);
   if (argc != 4) {
     std::fputs("usage: pushforward_stable_diffusion_benchmarks MODEL_FOLDER PYTHON NETWORK_DIFFUSERS_PY "
@@ -429,6 +443,7 @@ int main(int argc, char** argv) {
   }
   given = {argv[1], argv[2], argv[3]};
   const bool unet = safetensors::file(given.model / "io.safetensors").contains("context");
+  register_all(unet ? std::vector<std::string>{"all"} : std::vector<std::string>{"all", "without_t5"});
   benchmark::AddCustomContext("network", unet ? "UNet2DConditionModel" : "SD3Transformer2DModel");
   benchmark::RunSpecifiedBenchmarks();
   both.theirs.clear();

@@ -19,7 +19,7 @@ repetitions=5
 threads=1
 only=.
 out=
-network=sd15_unet size=4 memory=13 layouts=
+network=sd15_unet size=4 memory=13 layouts= text=
 while [ $# -gt 0 ]; do
   case $1 in
     --program | --repetitions | --threads | --only | --out)
@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
-    --sd3) network=sd35_medium size=10 memory=21 layouts=/default ;;
+    --sd3) network=sd35_medium size=10 memory=21 layouts=/default text=/without_t5 ;;
     -h | --help)
       usage
       exit 0
@@ -86,13 +86,13 @@ measure() {
   figures+=("$file")
 }
 # Without instructions for bfloat16 diffusers takes minutes for what it takes seconds for with them.
-bfloat16=pass/bfloat16${layouts:-/channels_last}
+bfloat16=pass/bfloat16${layouts:-/channels_last}$text
 if grep -qwE 'avx512_bf16|amx_bf16|avx512bw' /proc/cpuinfo; then bfloat16="(peak/bfloat16|pass/bfloat16$layouts)"; fi
 say "running the benchmarks"
 measure float32 "(peak/float32|pass/float32$layouts)" "$repetitions"
 measure profile-float32 'profile/float32/default' 1
 measure bfloat16 "$bfloat16" $(((repetitions + 1) / 2))
-measure profile-bfloat16 "profile/bfloat16${layouts:-/channels_last}" 1
+measure profile-bfloat16 "profile/bfloat16${layouts:-/channels_last}$text" 1
 measure inner-float32 'inner_iteration/float32' $(((repetitions + 1) / 2))
 measure inner-bfloat16 'inner_iteration/bfloat16' $(((repetitions + 1) / 2))
 for kind in float32 bfloat16; do

@@ -14,16 +14,22 @@ def spread(run):
     return f"{run['ratio']:.3f} ({min(run['ratios']):.3f} to {max(run['ratios']):.3f})"
 
 
+def parts_of(name):
+    """Type, layout and text of "pass/TYPE/LAYOUT[/TEXT]"."""
+    kind, layout, *text = name.split("/")[1:]
+    return kind, layout.replace("_", " "), text[0].replace("_t5", " T5") if text else "with T5"
+
+
 def passes(found):
-    rows = []
+    rows, texts = [], len({parts_of(name)[2] for name in found if name.startswith("pass/")}) > 1
     for name, run in found.items():
         if name.startswith("pass/"):
-            kind, layout = name.split("/")[1:]
-            rows.append([kind, layout.replace("_", " "), f"{run['ours_processor']:.2f}", f"{run['theirs_processor']:.2f}",
+            kind, layout, text = parts_of(name)
+            rows.append([kind, layout, *([text] if texts else []), f"{run['ours_processor']:.2f}", f"{run['theirs_processor']:.2f}",
                          spread(run), f"{run['ratio_wall']:.3f}",
                          *(f"{run[key]:.3f}" if key in run else "" for key in ("to_their_float32", "to_float32")),
                          f"{run['difference']:.1e}", f"{run['their_difference']:.1e}", f"{run['repetitions']}"])
-    return table(["type", "layout of theirs", "ours, s", "theirs, s", "ratio (least to most)", "ratio of wall times",
+    return table(["type", "layout of theirs", *(["text"] if texts else []), "ours, s", "theirs, s", "ratio (least to most)", "ratio of wall times",
                   "to theirs in float32", "to ours in float32", "difference of ours", "of theirs", "turns"], rows)
 
 
@@ -78,18 +84,18 @@ def shares(found, by_kind):
     for name, run in found.items():
         if not name.startswith("profile/"):
             continue
-        kind, layout = name.split("/")[1:]
+        kind, layout, text_of = parts_of(name)
         peak = max((speed for sizes in by_kind.get(kind, {}).values() for speed in sizes.values()), default=None)
         flops = sum(run.get(f"flops:{k}", 0.0) for k in kinds)
         counted = sum(run.get(f"counted:{k}", 0.0) for k in kinds)
-        text = (f"**{kind}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
+        text = (f"**{kind}{', without T5' if text_of == 'without T5' else ''}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
                 f"multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers.")
-        timed = found.get(f"pass/{kind}/{layout}")
+        timed = found.get(name.replace("profile", "pass"))
         if peak and timed:
             text += (f" A pass of {timed['ours_processor']:.2f} s reaches "
                      f"{100 * flops / timed['ours_processor'] / peak:.0f} % of the peak, diffusers' "
                      f"{100 * flops / timed['theirs_processor'] / peak:.0f} %.")
-        parts += [text + f" Theirs in the {layout.replace('_', ' ')} layout.", profile(run, peak)]
+        parts += [text + f" Theirs in the {layout} layout.", profile(run, peak)]
     return parts
 
 
@@ -142,6 +148,10 @@ def page(figures):
                   "turns. " + ("Layout: diffusers' own default, and with its weights in channels-last memory. " if unet else "") +
                   "Difference: relative L2 distance to what diffusers gave in float32 when the model was made.",
                   passes(found)]
+    if not unet:
+        parts.append("Without T5 its 256 tokens are zeros. They carry no position, so that they stay equal to each other through "
+                     "all blocks: ours takes them as one, whose key and value attention sees 256 times. Passes without a text "
+                     "named, here and below, are without T5.")
     if has("pass/bfloat16"):
         parts.append(half_instructions(unet))
     if has("peak/") or has("profile/"):

@@ -204,6 +204,14 @@ public:
          {std::pair{&c_.clip_l, &c_.clip_l_tokenizer}, {&c_.clip_g, &c_.clip_g_tokenizer}})
       stable_diffusion::require_agreement(models::clip_text_config_of(*text), models::clip_tokenizer(*folder),
                                           *folder, a_);
+    const auto length = [](const std::filesystem::path& folder) {
+      return models::clip_tokenizer(folder).length();
+    };
+    if (length(c_.clip_l_tokenizer) != length(c_.clip_g_tokenizer))
+      throw bad_file(c_.clip_g_tokenizer.string() + ": makes sequences of " +
+                     std::to_string(length(c_.clip_g_tokenizer)) + " tokens, and " +
+                     c_.clip_l_tokenizer.string() + " of " + std::to_string(length(c_.clip_l_tokenizer)) +
+                     " (model_max_length in tokenizer_config.json); do they belong together?");
     if (!c_.t5) return;
     const auto known = models::t5_config_of(*c_.t5).vocab_size;
     const auto ids = models::t5_tokenizer(*c_.t5_tokenizer)({a_.prompt, a_.negative_prompt}, t5_tokens());

@@ -87,16 +87,11 @@ autoencoder tiny(const models::autoencoder_tiny& network, const models::placemen
   return {maps_of(network, where), network.factor(), network.config().latent_channels};
 }
 
-models::autoencoder_tiny_config tiny_config_of(const models::checkpoint_part& part) {
-  return part.config ? models::autoencoder_tiny_config::read(*part.config)
-                     : models::autoencoder_tiny_config{};
-}
-
 autoencoder autoencoder_of(const models::checkpoint_part& part, const models::placement& where) {
   require_room(part, where, "the autoencoder");
   const auto weights = stoppable_weights(part, where);
   if (part.class_name != "AutoencoderTiny") return kl(models::autoencoder_kl_config_of(part), weights);
-  return tiny({tiny_config_of(part), weights}, where);
+  return tiny({models::autoencoder_tiny_config_of(part), weights}, where);
 }
 
 /// Scale and channels of the autoencoder that a run takes, whose files were looked through.
@@ -110,7 +105,7 @@ std::pair<std::int64_t, std::int64_t> latents_of(const model_arguments& a,
   require_room(part, placement_of(a.vae_placement, a.unet.device), "the autoencoder");
   models::check_weights(part);
   if (part.class_name == "AutoencoderTiny") {
-    const auto config = tiny_config_of(part);
+    const auto config = models::autoencoder_tiny_config_of(part);
     return {std::int64_t{1} << (config.num_encoder_blocks.size() - 1), config.latent_channels};
   }
   const auto config = models::autoencoder_kl_config_of(part);

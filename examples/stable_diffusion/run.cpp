@@ -179,11 +179,10 @@ void describe_noise(json& settings, const examples::any_path& path, const run_ar
     settings["eta"] = a.eta ? json(*a.eta) : json("one-step beta");
 }
 
-void require_size(const model_outline& o, const picture_size& size) {
+void require_size(const model_outline& o, const picture_size& size, const std::string& options) {
   if (o.largest > 0 && std::max(size.height, size.width) > o.largest)
-    throw bad_option("--width, --height: this model takes pictures of sides up to " +
-                     std::to_string(o.largest) + " pixels, not " + std::to_string(size.height) + " x " +
-                     std::to_string(size.width));
+    throw bad_option(options + ": this model takes pictures of sides up to " + std::to_string(o.largest) +
+                     " pixels, not " + std::to_string(size.height) + " x " + std::to_string(size.width));
 }
 
 void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,

@@ -87,7 +87,8 @@ pushforward::path_sampler sampler_of(const examples::any_path& path, const run_a
 void require_servable(const model_outline& o, const model_arguments& m, const run_arguments& a,
                       const picture_size& size);
 /// Of it the size alone.
-void require_size(const model_outline& o, const picture_size& size);
+void require_size(const model_outline& o, const picture_size& size,
+                  const std::string& options = "--width, --height");
 /// Of it what --latents names. \param shape of the latents that start the run
 void require_start(const std::filesystem::path& file, const std::vector<std::int64_t>& shape);
 

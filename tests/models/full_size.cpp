@@ -82,10 +82,14 @@ int main(int argc, char** argv) try {
                                      {{file}, {}});
     });
     const at::Tensor x = tensor("x"), time = tensor("time");
-    const models::sd3_condition condition{tensor("states"), tensor("pooled")};
-    const auto pass = [&] { return net(x, time, condition); };
+    const auto of = [&](const char* states) {
+      return models::conditioned(net, {tensor(states), tensor("pooled")});
+    };
+    const auto pass = [&] { return of("states")(x, time); };
     c.same("output", timed("first pass", pass), tensor("y"));
     timed("second pass, its weights laid out", pass);
+    c.same("output without T5", timed("pass without T5", [&] { return of("states_without_t5")(x, time); }),
+           tensor("y_without_t5"));
   } else {
     const auto net = loaded(c, file, [&] {
       return models::unet(models::unet_config::read(path / "config.json"), {{file}, {}});

@@ -45,7 +45,12 @@ for name in sys.argv[2:] or models:
             start = time.perf_counter()
             y = model(x, states, pooled, t).sample
             seconds = time.perf_counter() - start
-            save(path / "io.safetensors", dict(x=x, time=t, states=states, pooled=pooled, y=y))
+            # CLIP's states are padded with zeros, and T5's are zero where it is left out
+            without_t5 = states.clone()
+            without_t5[:, :77, 2048:] = 0
+            without_t5[:, 77:] = 0
+            save(path / "io.safetensors", dict(x=x, time=t, states=states, pooled=pooled, y=y, states_without_t5=without_t5,
+                                               y_without_t5=model(x, without_t5, pooled, t).sample))
         else:
             image = numbers("image", 1, 3, 512, 512)
             z = numbers("z", 1, 4, 64, 64)

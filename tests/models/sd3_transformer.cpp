@@ -140,7 +140,8 @@ TEST_CASE("equal tokens at a text's end are taken as one that counts for all", "
     const at::Tensor x = in["x"], time = in["time"], w = in["w"], v = in["v"];
     sd3_condition all = condition_of(in);
     const auto n = all.states.size(0), length = all.states.size(1), width = all.states.size(2);
-    // ends as where T5 is left out, one sample's a token earlier
+    // ends as where T5 is left out, one sample's a token earlier; the other's is zero in part
+    all.states.narrow(1, length - 1, 1).narrow(2, 0, width / 2).zero_();
     all.states = at::cat({all.states, at::zeros({n, 6, width}, all.states.options())}, 1);
     all.states[0].narrow(0, length - 1, 1).zero_();
 

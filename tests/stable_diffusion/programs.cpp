@@ -137,17 +137,17 @@ TEST_CASE("a flow ends at the latents of its loop written in Python on diffusers
                      "reverse_flow",
                      "--latents",
                      oracle / "flow.safetensors",
-                     "--save-latents",
-                     "--steps",
-                     "4"};
-  const auto sampled = run(folder, oracle, "inpaint", joined(common, {"--policy", "none"}));
+                     "--save-latents"};
+  const words four = joined(common, {"--steps", "4"});
+  const auto sampled = run(folder, oracle, "inpaint", joined(four, {"--policy", "none"}));
   INFO(sampled.ended.said);
   REQUIRE(sampled.ended.status == 0);
   CHECK(relative_l2(sampled.latents(), expected(oracle, "flow.safetensors", "sampled")) < 1e-3);
   CHECK(sampled.trace()["model"]["prediction"] == "reverse_flow");
   CHECK(sampled.trace()["settings"]["renoise"] == 0.0);
 
-  const auto steered = joined(common, {"--K", "3", "--lr", "0.5", "--lr-last", "0.1"});
+  const words rule{"--K", "3", "--lr", "0.5", "--lr-last", "0.1"};
+  const auto steered = joined(four, rule);
   const auto plain = run(folder, oracle, "inpaint", steered);
   INFO(plain.ended.said);
   REQUIRE(plain.ended.status == 0);
@@ -159,6 +159,17 @@ TEST_CASE("a flow ends at the latents of its loop written in Python on diffusers
   REQUIRE(guided.ended.status == 0);
   CHECK(relative_l2(guided.latents(), expected(oracle, "flow.safetensors", "guided")) < 1e-3);
   CHECK(guided.trace()["costs_of_the_batch"]["passes"] == 2 * 2 * 4 * (1 + 2 * 3));
+
+  for (const std::string n : {"1", "2", "8"}) { // few steps, as of InstaFlow
+    const auto few = joined(common, {"--steps", n});
+    const auto free = run(folder, oracle, "inpaint", joined(few, {"--policy", "none"}));
+    INFO(n << " steps: " << free.ended.said);
+    REQUIRE(free.ended.status == 0);
+    CHECK(relative_l2(free.latents(), expected(oracle, "flow.safetensors", "sampled_" + n)) < 1e-3);
+    const auto led = run(folder, oracle, "inpaint", joined(few, rule));
+    REQUIRE(led.ended.status == 0);
+    CHECK(relative_l2(led.latents(), expected(oracle, "flow.safetensors", "plain_" + n)) < 1e-3);
+  }
 }
 
 TEST_CASE("every program takes a flow, at times of the flow, in few steps") {

@@ -142,10 +142,10 @@ def flow_clean(x, sigma, branches, guidance):
     return x + sigma * (o[0] if len(o) == 1 else o[1] + guidance * (o[0] - o[1]))
 
 
-def flow_loop(x, error, K, lr, branches, guidance=1.0):
+def flow_loop(x, error, K, lr, branches, guidance=1.0, steps=STEPS):
     """Euler's steps of equal length: x + o / N."""
-    for i in range(STEPS):
-        sigma = 1.0 - i / STEPS
+    for i in range(steps):
+        sigma = 1.0 - i / steps
         x0 = flow_clean(x, sigma, branches, guidance)
         for k in range(K):
             e = error(x0)
@@ -153,7 +153,7 @@ def flow_loop(x, error, K, lr, branches, guidance=1.0):
             d = (flow_clean(x + h * e, sigma, branches, guidance) - x0) / h
             x = x + (lr[0] + (lr[1] - lr[0]) * k / (K - 1)) * d / per_sample(d)
             x0 = flow_clean(x, sigma, branches, guidance)
-        x = x + (x0 - x) / sigma / STEPS
+        x = x + (x0 - x) / sigma / steps
     return x
 
 
@@ -162,7 +162,10 @@ with torch.no_grad():
         "start": noise,
         "sampled": flow_loop(noise, None, 0, None, [contexts("a cat")]),
         "plain": flow_loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")]),
-        "guided": flow_loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 1.5)},
+        "guided": flow_loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat"), contexts("a dog")], 1.5),
+        **{f"sampled_{n}": flow_loop(noise, None, 0, None, [contexts("a cat")], steps=n) for n in (1, 2, 8)},
+        **{f"plain_{n}": flow_loop(noise, lambda x0: m * (target - x0), 3, (0.5, 0.1), [contexts("a cat")], steps=n)
+           for n in (1, 2, 8)}},
         rounding=3e-4)
 
 small = torch.from_numpy(picture[:16, :24].copy()).float().permute(2, 0, 1)[None] / 127.5 - 1

@@ -345,6 +345,22 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
   write_single_file(text / "model.safetensors", unprojected);
   CHECK_THROWS_WITH(prompt_of(models::open_sd3_checkpoint(copy)), Catch::Contains("text_projection.weight"));
 
+  with(copy / "model_index.json", {{"text_encoder_3", {1, 2}}}, "text_encoder_3 is neither");
+  fs::rename(copy / "tokenizer_3", folder / "tokenizer_3");
+  refused("tokenizer_3/spiece.model; copy the whole folder, or leave T5 out (option without_t5)");
+  fs::rename(folder / "tokenizer_3", copy / "tokenizer_3");
+  fs::rename(copy / "vae", folder / "vae");
+  refused("vae; copy the whole folder, or take an autoencoder from elsewhere (option vae)");
+  fs::rename(folder / "vae", copy / "vae");
+  const auto index = read_bytes(copy / "model_index.json");
+  write_bytes(copy / "model_index.json", "{}");
+  CHECK(models::is_sd3_checkpoint(copy)); // by its transformer
+  change(copy / "model_index.json", {{"_class_name", "FluxPipeline"}});
+  CHECK_FALSE(models::is_sd3_checkpoint(copy));
+  CHECK_THROWS_WITH(models::open_checkpoint(copy),
+                    Catch::Contains("FluxPipeline") && Catch::Contains("only Stable Diffusion 1.x, 2.x, 3"));
+  write_bytes(copy / "model_index.json", index);
+
   fs::rename(copy / "text_encoder_3", folder / "t5");
   refused("text_encoder_3; copy the whole folder, or leave T5 out (option without_t5)");
   CHECK(refusal_of(copy, {.without_t5 = true}).empty());
@@ -434,6 +450,9 @@ TEST_CASE("every program takes Stable Diffusion 3, and a single file of it") {
   succeeds("spectrum", {picture, "--krylov", "2"});
   succeeds("superres", {picture, "--vae", oracle / "tiny", "--factor", "2", "--width", "24", "--height", "16",
                         "--steps", "1", "--pullback", "encoder", "--K", "2"});
+  // without its config.json the file tells its channels
+  fs::copy(oracle / "tiny" / "diffusion_pytorch_model.safetensors", folder / "tiny.safetensors");
+  succeeds("inpaint", {picture, "--vae", folder / "tiny.safetensors", "--known", "left", "--steps", "1"});
   succeeds("convergence", {picture, "--K", "1", "--steps", "2", "--krylov", "2", "--c", "1"});
 
   const words one{picture, "--known", "left",           "--steps",  "1",
@@ -484,6 +503,10 @@ TEST_CASE("what does not serve Stable Diffusion 3 is refused before anything is 
   change(copy / "text_encoder_3" / "config.json", {{"vocab_size", 100}});
   refused(joined(left, {"--model", copy}), "text_encoder_3");
   change(copy / "text_encoder_3" / "config.json", {{"vocab_size", 210}});
+  const auto longer = read_bytes(copy / "tokenizer_2" / "tokenizer_config.json");
+  change(copy / "tokenizer_2" / "tokenizer_config.json", {{"model_max_length", 5}});
+  refused(joined(left, {"--model", copy}), "makes sequences of 5 tokens");
+  write_bytes(copy / "tokenizer_2" / "tokenizer_config.json", longer);
   const auto weights = copy / "transformer" / "diffusion_pytorch_model.safetensors";
   auto all = read_all(weights);
   all.erase("proj_out.bias");
@@ -537,5 +560,16 @@ TEST_CASE("the bench of policies measures a checkpoint of the user's") {
                                 "--side", "72", "--out", folder / "lines.jsonl"});
   CHECK(odd.status == 2);
   CHECK(holds(odd.said, "--side 72 is no multiple of 16"));
+  const auto large =
+      run_program(folder, CHECKPOINT_BENCH,
+                  {"--model", oracle / "checkpoint", "--photographs", folder / "held_out" / "..", "--side",
+                   "4096", "--out", folder / "lines.jsonl"});
+  CHECK(large.status == 2);
+  CHECK(holds(large.said, "--side: this model takes pictures of sides up to"));
+  const auto none = run_program(folder, CHECKPOINT_BENCH,
+                                {"--model", oracle / "checkpoint", "--photographs",
+                                 folder / "held_out" / "..", "--side", "32", "--tuned", "2", "--tested", "2",
+                                 "--tasks", "half", "--methods", "LATINO", "--out", folder / "lines.jsonl"});
+  CHECK(holds(none.said, "LATINO: left out, as it serves none of the tasks"));
 }
 #endif

@@ -184,14 +184,17 @@ void require_channels(const char* what, const at::Tensor& x, std::int64_t channe
                        ", not " + c10::str(x.sizes()));
 }
 
-/// The configuration that the modules of the original repository's files tell.
-class original_layout {
+/// The configuration that the modules of an encoder and a decoder tell.
+class module_layout {
 public:
-  original_layout(const weights& encoder, const weights& decoder) : encoder_{encoder}, decoder_{decoder} {}
+  /// \param first number of the decoder's first convolution: 1 in the original repository's files, which
+  ///        count the clamp before it, and 0 in `diffusers`'
+  module_layout(const weights& encoder, const weights& decoder, int first)
+      : encoder_{encoder}, decoder_{decoder}, first_{first} {}
 
   autoencoder_tiny_config config() const {
     autoencoder_tiny_config c;
-    const auto first = shape_of(encoder_, "0.weight"), in = shape_of(decoder_, "1.weight");
+    const auto first = shape_of(encoder_, "0.weight"), in = shape_of(decoder_, name(first_, "weight"));
     c.encoder_block_out_channels = first[0];
     c.in_channels = first[1];
     c.decoder_block_out_channels = in[0];
@@ -205,7 +208,7 @@ public:
       else
         refuse(encoder_, i);
     c.num_decoder_blocks = {0};
-    int i = 3; // after the clamp, a convolution and a relu
+    int i = first_ + 2; // after the convolution and a relu
     for (; !decoder_.contains(name(i, "bias")); ++i)
       if (is_block(decoder_, i))
         ++c.num_decoder_blocks.back();
@@ -216,7 +219,7 @@ public:
       } else
         refuse(decoder_, i);
     c.out_channels = shape_of(decoder_, name(i, "weight"))[0];
-    if (decoder_.contains("3.pool.0.weight")) c.midblock_groups = 4;
+    if (decoder_.contains(name(first_ + 2, "pool.0.weight"))) c.midblock_groups = 4;
     return c;
   }
 
@@ -233,10 +236,12 @@ private:
   [[noreturn]] static void refuse(const weights& w, int module) {
     throw bad_file(
         w.file_name() + ": module " + std::to_string(module) +
-        " is none of a tiny autoencoder's; give the encoder and the decoder of the original repository");
+        " is none of a tiny autoencoder's; give the encoder and the decoder of the original repository, or "
+        "a file of diffusers' AutoencoderTiny");
   }
 
   const weights &encoder_, &decoder_;
+  int first_;
 };
 
 } // namespace
@@ -288,6 +293,13 @@ autoencoder_tiny_config autoencoder_tiny_config::read(const std::filesystem::pat
   return c;
 }
 
+autoencoder_tiny_config autoencoder_tiny_config::told_by(const weights& w) {
+  const weights encoder = w.below("encoder.layers."), decoder = w.below("decoder.layers.");
+  const auto config = module_layout(encoder, decoder, 0).config();
+  if (const auto f = fault_of(config)) throw bad_file(w.file_name() + ": " + f->field + " " + f->what);
+  return config;
+}
+
 autoencoder_tiny::autoencoder_tiny(const autoencoder_tiny_config& config, const weights& w) {
   if (const auto f = fault_of(config))
     throw bad_option("autoencoder_tiny_config: " + f->field + " " + f->what);
@@ -298,7 +310,7 @@ autoencoder_tiny autoencoder_tiny::from_original(const std::filesystem::path& en
                                                  const std::filesystem::path& decoder,
                                                  const placement& where) {
   const weights e({encoder}, where), d({decoder}, where);
-  const auto config = original_layout(e, d).config();
+  const auto config = module_layout(e, d, 1).config();
   if (const auto f = fault_of(config))
     throw bad_file(encoder.string() + ", " + decoder.string() + ": " + f->field + " " + f->what);
   // the decoder's module 0 there is the clamp, which `diffusers` does not count

@@ -108,8 +108,10 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
     const auto name = index.text("_class_name", "StableDiffusionPipeline");
     if (name.starts_with("StableDiffusion3"))
       index.refuse("_class_name", "is of Stable Diffusion 3, which open_sd3_checkpoint opens");
-    if (name.starts_with("StableDiffusionXL"))
-      index.refuse("_class_name", "is of another family: only Stable Diffusion 1.x and 2.x are supported");
+    const bool transformer = is_folder(folder / "transformer") && !is_folder(folder / "unet");
+    if (name.starts_with("StableDiffusionXL") || (transformer && !name.starts_with("StableDiffusion")))
+      index.refuse("_class_name",
+                   "is of another family: only Stable Diffusion 1.x, 2.x, 3 and 3.5 are supported");
   }
   checkpoint c;
   c.layout = checkpoint_layout::diffusers;
@@ -132,7 +134,10 @@ checkpoint open_folder(const fs::path& folder, const checkpoint_options& options
     for (const auto& name : names_in(folder))
       if (missing.front() == (folder / "unet").string() && is_pickle(name)) throw pickle(folder / name);
     throw bad_file(folder.string() + ": parts of the checkpoint are missing: " + listed(missing) +
-                   "; copy the whole folder");
+                   "; copy the whole folder" +
+                   (missing.size() == 1 && missing.front() == (folder / "vae").string()
+                        ? ", or take an autoencoder from elsewhere (option vae)"
+                        : ""));
   }
   const json_config unet(*c.unet.config), text(*c.text_encoder.config);
   c.unet.class_name = unet.text("_class_name", "UNet2DConditionModel");
@@ -364,6 +369,10 @@ autoencoder_kl_config autoencoder_kl_config_of(const checkpoint_part& part) {
   return config_of<autoencoder_kl_config>(part);
 }
 
+autoencoder_tiny_config autoencoder_tiny_config_of(const checkpoint_part& part) {
+  return config_of<autoencoder_tiny_config>(part);
+}
+
 clip_text_config clip_text_config_of(const checkpoint_part& part) {
   return config_of<clip_text_config>(part);
 }
@@ -397,8 +406,7 @@ void check_weights(const checkpoint_part& part) {
   else if (part.class_name.starts_with("CLIPTextModel"))
     clip_text(clip_text_config_of(part), shapes);
   else if (part.class_name == "AutoencoderTiny")
-    autoencoder_tiny(part.config ? autoencoder_tiny_config::read(*part.config) : autoencoder_tiny_config{},
-                     shapes);
+    autoencoder_tiny(autoencoder_tiny_config_of(part), shapes);
   else
     autoencoder_kl(autoencoder_kl_config_of(part), shapes);
   // what a configuration leaves out would be missing in silence; fewer layers of CLIP are asked for on

@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace pushforward::libtorch::models {
@@ -30,6 +31,18 @@ const std::string original_clip_l = "text_encoders.clip_l.transformer.",
 [[noreturn]] void refuse_missing(const std::string& where, const std::vector<std::string>& missing,
                                  const std::string& remedy) {
   throw bad_file(where + ": parts of the checkpoint are missing: " + listed(missing) + "; " + remedy);
+}
+
+/// What else than copying helps, where it would be enough.
+std::string other_ways(const std::vector<std::string>& missing) {
+  const auto are = [&](std::initializer_list<const char*> parts) {
+    return std::all_of(missing.begin(), missing.end(), [&](const std::string& path) {
+      return std::any_of(parts.begin(), parts.end(),
+                         [&](const char* part) { return path.find(part) != std::string::npos; });
+    });
+  };
+  if (are({"text_encoder_3", "tokenizer_3"})) return ", or leave T5 out (option without_t5)";
+  return are({"/vae"}) ? ", or take an autoencoder from elsewhere (option vae)" : "";
 }
 
 /// The tokenizers' folders, below one.
@@ -105,12 +118,16 @@ void require_no_text_encoders(const fs::path& path, const sd3_checkpoint_options
                      o.text_encoders.string() + ") has no effect; leave it out");
 }
 
-/// Whether the folder's pipeline was saved with a third text encoder.
+/// Whether the folder's pipeline was saved with a third text encoder. \throws bad_file
 bool has_t5(const fs::path& folder) {
   if (!is_file(folder / "model_index.json")) return true;
   const json_config index(folder / "model_index.json");
-  const auto words = index.list("text_encoder_3");
-  return words.size() == 2 && !words[1].is_null();
+  const auto words = index.list("text_encoder_3"); // a library and a class, or none
+  const auto all = [&](auto is) { return std::all_of(words.begin(), words.end(), is); };
+  if (all([](const auto& word) { return word.is_null(); })) return false;
+  if (words.size() != 2 || !all([](const auto& word) { return word.is_string(); }))
+    index.refuse("text_encoder_3", "is neither a library and a class, nor twice null");
+  return true;
 }
 
 sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options& o) {
@@ -133,15 +150,12 @@ sd3_checkpoint open_folder(const fs::path& folder, const sd3_checkpoint_options&
   if (!o.without_vae) c.vae = part("vae", network);
   c.clip_l = part("text_encoder", text);
   c.clip_g = part("text_encoder_2", text);
-  const bool t5_is_missing = !o.without_t5 && has_t5(folder) && !is_folder(folder / "text_encoder_3");
   if (!o.without_t5 && has_t5(folder)) c.t5 = part("text_encoder_3", text);
   find_tokenizers(c, o.tokenizers.empty() ? folder : o.tokenizers, missing);
   const auto scheduler = folder / "scheduler" / "scheduler_config.json";
   if (!is_file(scheduler)) missing.push_back(scheduler.string());
   if (!missing.empty())
-    refuse_missing(folder.string(), missing,
-                   std::string("copy the whole folder") +
-                       (t5_is_missing ? ", or leave T5 out (option without_t5)" : ""));
+    refuse_missing(folder.string(), missing, "copy the whole folder" + other_ways(missing));
   const json_config transformer(*c.transformer.config);
   c.transformer.class_name = transformer.text("_class_name", transformer_class);
   if (c.transformer.class_name != transformer_class)
@@ -202,7 +216,8 @@ sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o
                                                   : "a single file may lack text encoders, and holds no "
                                                     "tokenizers") +
                        ": name the folder of a checkpoint of " + family +
-                       " that has them, or copy them beside the file (options tokenizers, text_encoders)");
+                       " that has them, or copy them beside the file (options tokenizers, text_encoders)" +
+                       other_ways(missing));
   return c;
 }
 
@@ -226,9 +241,8 @@ bool is_sd3_checkpoint(const fs::path& path) {
   try {
     if (is_folder(path)) {
       if (is_file(path / "model_index.json"))
-        return json_config(path / "model_index.json")
-            .text("_class_name", "StableDiffusionPipeline")
-            .starts_with("StableDiffusion3");
+        if (const auto name = json_config(path / "model_index.json").text("_class_name", ""); !name.empty())
+          return name.starts_with("StableDiffusion3");
       return is_folder(path / "transformer") && !is_folder(path / "unet");
     }
     if (!is_file(path) || is_pickle(path)) return false;

@@ -37,6 +37,9 @@ struct autoencoder_tiny_config {
   /// \throws bad_file for a file that cannot be read, and for a value that is wrong or that this network does
   /// not implement (act_fn other than relu, upsample_fn other than nearest); the message names its key
   static autoencoder_tiny_config read(const std::filesystem::path& config_json);
+  /// What names and shapes of `diffusers`' layout tell; the rest is as of TAESD. \throws bad_file for
+  /// parameters that are no such network's
+  static autoencoder_tiny_config told_by(const weights& w);
 };
 
 /// Encoder and decoder. Cheap to copy. Images are in [-1, 1]; the network inside works on [0, 1].

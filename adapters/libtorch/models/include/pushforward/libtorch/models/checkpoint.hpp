@@ -4,6 +4,7 @@
 /// (InstaFlow), lie, and what it was trained to predict.
 
 #include <pushforward/libtorch/models/autoencoder_kl.hpp>
+#include <pushforward/libtorch/models/autoencoder_tiny.hpp>
 #include <pushforward/libtorch/models/clip_text.hpp>
 #include <pushforward/libtorch/models/sd3_transformer.hpp>
 #include <pushforward/libtorch/models/t5_encoder.hpp>
@@ -100,6 +101,7 @@ checkpoint_part open_autoencoder(const std::filesystem::path& path, const std::s
 /// autoencoder's factors; see each network's `told_by`. \throws bad_file
 unet_config unet_config_of(const checkpoint_part& part);
 autoencoder_kl_config autoencoder_kl_config_of(const checkpoint_part& part);
+autoencoder_tiny_config autoencoder_tiny_config_of(const checkpoint_part& part);
 clip_text_config clip_text_config_of(const checkpoint_part& part);
 sd3_transformer_config sd3_transformer_config_of(const checkpoint_part& part);
 t5_config t5_config_of(const checkpoint_part& part);
