@@ -33,7 +33,7 @@ at::Tensor vjp(const libtorch::map& f, const at::Tensor& x, const at::Tensor& w)
 }
 
 /// Outputs and products of a model against those the script wrote.
-void compare(const autoencoder_tiny& model, const fs::path& file) {
+void compare(const autoencoder_tiny& model, const fs::path& file, double vjp_tolerance = 1e-4) {
   const safetensors::file wanted(file);
   const auto at = [&](const char* name) { return read_tensor(wanted, name); };
   {
@@ -42,9 +42,9 @@ void compare(const autoencoder_tiny& model, const fs::path& file) {
     CHECK(relative_l2(model.decode(at("z")), at("decoded")) <= 1e-5);
   }
   CHECK(relative_l2(vjp([&](const at::Tensor& x) { return model.encode(x); }, at("image"), at("w_encoder")),
-                    at("encoder_vjp")) <= 1e-4);
+                    at("encoder_vjp")) <= vjp_tolerance);
   CHECK(relative_l2(vjp([&](const at::Tensor& z) { return model.decode(z); }, at("z"), at("w_decoder")),
-                    at("decoder_vjp")) <= 1e-4);
+                    at("decoder_vjp")) <= vjp_tolerance);
 }
 
 const char* small_config = R"({"encoder_block_out_channels": [4], "decoder_block_out_channels": [4],
@@ -191,14 +191,16 @@ TEST_CASE("a tiny autoencoder's configuration is checked before a parameter is r
 TEST_CASE("real files of tiny autoencoders give what they give in diffusers") {
   const char* real = std::getenv("PUSHFORWARD_TINY_AUTOENCODERS");
   if (real == nullptr) return;
+  // diffusers' own products in float32 are 2e-4 from those in float64: kinks of the relus
+  constexpr double vjps = 1e-3;
   for (const auto& entry : fs::directory_iterator(real)) {
     const auto folder = entry.path();
     INFO(folder.filename().string());
     const auto model =
         autoencoder_tiny::from_original(folder / "encoder.safetensors", folder / "decoder.safetensors");
-    compare(model, folder / "io.safetensors");
-    compare(diffusers_model(folder / "diffusers"), folder / "io.safetensors");
+    compare(model, folder / "io.safetensors", vjps);
+    compare(diffusers_model(folder / "diffusers"), folder / "io.safetensors", vjps);
     const weights theirs({folder / "diffusers/diffusion_pytorch_model.safetensors"}, {});
-    compare({autoencoder_tiny_config::told_by(theirs), theirs}, folder / "io.safetensors");
+    compare({autoencoder_tiny_config::told_by(theirs), theirs}, folder / "io.safetensors", vjps);
   }
 }

@@ -345,7 +345,7 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
   write_single_file(text / "model.safetensors", unprojected);
   CHECK_THROWS_WITH(prompt_of(models::open_sd3_checkpoint(copy)), Catch::Contains("text_projection.weight"));
 
-  with(copy / "model_index.json", {{"text_encoder_3", {1, 2}}}, "text_encoder_3 is neither");
+  with(copy / "model_index.json", {{"text_encoder_3", {1, 2}}}, "is neither a library and a class");
   fs::rename(copy / "tokenizer_3", folder / "tokenizer_3");
   refused("tokenizer_3/spiece.model; copy the whole folder, or leave T5 out (option without_t5)");
   fs::rename(folder / "tokenizer_3", copy / "tokenizer_3");
@@ -569,7 +569,7 @@ TEST_CASE("the bench of policies measures a checkpoint of the user's") {
   const auto none = run_program(folder, CHECKPOINT_BENCH,
                                 {"--model", oracle / "checkpoint", "--photographs",
                                  folder / "held_out" / "..", "--side", "32", "--tuned", "2", "--tested", "2",
-                                 "--tasks", "half", "--methods", "LATINO", "--out", folder / "lines.jsonl"});
+                                 "--tasks", "half", "--methods", "LATINO", "--out", folder / "none.jsonl"});
   CHECK(holds(none.said, "LATINO: left out, as it serves none of the tasks"));
 }
 #endif
