@@ -6,8 +6,9 @@
 //
 // Parts that do not fit in N seconds (600) are left out. --small takes a small network, and the CPU where
 // there is no CUDA device: a trial of the program itself.
-#include "gpu_graph.hpp"
 #include "profile.hpp"
+
+#include <common/cuda_graphs.hpp>
 
 #include <pushforward/libtorch/denoiser.hpp>
 #include <pushforward/libtorch/models/unet.hpp>
@@ -21,8 +22,6 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <nlohmann/json.hpp>
-
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <chrono>
@@ -192,17 +191,6 @@ struct setting {
   at::Tensor pass() const { return net(x, time, context); }
 };
 
-/// The module beside this program; nothing where it is not there or does not load.
-benchmarks::capture_function capture_of(std::string& why_not) {
-  if (!device.is_cuda()) return why_not = "no CUDA device", nullptr;
-  const auto file =
-      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "pushforward_gpu_graph.so";
-  void* const module = ::dlopen(file.c_str(), RTLD_NOW);
-  void* const f = module ? ::dlsym(module, "pushforward_capture") : nullptr;
-  if (!f) why_not = ::dlerror();
-  return reinterpret_cast<benchmarks::capture_function>(f);
-}
-
 /// Operations of a pass, and its time by kinds of operators, each waited for.
 json profile_of(const setting& s) {
   benchmarks::profile::clock = synchronized_now;
@@ -222,16 +210,9 @@ json profile_of(const setting& s) {
   return j;
 }
 
-/// A pass for denoisers: the network's own, or a replay.
-libtorch::network network_of(const setting& s, benchmarks::captured_pass* graph) {
-  if (!graph) return [&s](const at::Tensor& x, const at::Tensor& time) { return s.net(x, time, s.context); };
-  return [&s, graph](const at::Tensor& x, const at::Tensor& time) {
-    at::Tensor to = s.x, when = s.time;
-    to.copy_(x);
-    when.copy_(time);
-    graph->replay();
-    return graph->output.clone();
-  };
+/// The network for denoisers.
+libtorch::network network_of(const setting& s) {
+  return [&s](const at::Tensor& x, const at::Tensor& time) { return s.net(x, time, s.context); };
 }
 
 /// 20 time steps from noise, of which the left half is to become zero.
@@ -252,9 +233,7 @@ sample_result<at::Tensor> run(const libtorch::network& net, c10::ScalarType type
 /// A whole run as a user has it, then a shorter one whose passes are waited for, which tells the loop's own
 /// share.
 template <class Denoiser, class Policy>
-void loop(json& j, const setting& s, c10::ScalarType type, Policy policy,
-          benchmarks::captured_pass* graph = nullptr) {
-  const auto net = network_of(s, graph);
+void loop(json& j, const libtorch::network& net, c10::ScalarType type, Policy policy) {
   const auto in_time = [](const progress<at::Tensor>&) {
     if (now() > deadline) throw error("no time was left");
   };
@@ -292,21 +271,21 @@ void loop(json& j, const setting& s, c10::ScalarType type, Policy policy,
   }
 }
 
-std::unique_ptr<benchmarks::captured_pass> captured(json& j, const setting& s) {
-  std::string why_not;
-  const auto capture = capture_of(why_not);
-  if (!capture) {
+/// The network with captured passes; nothing where they cannot be.
+libtorch::network captured(json& j, const setting& s) {
+  auto why_not = device.is_cuda() ? examples::have_passes_captured() : "no CUDA device";
+  const auto net =
+      libtorch::captured(network_of(s), {.tell = [&](const std::string& why) { why_not = why; }});
+  const at::Tensor eager = s.pass(), y = why_not.empty() ? net(s.x, s.time) : at::Tensor();
+  if (!why_not.empty()) {
     j["left_out"] = why_not;
     return {};
   }
-  std::unique_ptr<benchmarks::captured_pass> graph(capture([&] { return s.pass(); }));
-  const at::Tensor eager = s.pass();
-  graph->replay();
-  synchronize();
-  j["equal_to_eager"] = at::equal(graph->output, eager);
-  j["largest_difference"] = (graph->output - eager).abs().max().item<double>();
-  j.update(timed([&] { graph->replay(); }));
-  return graph;
+  const at::Tensor again = net(s.x, s.time);
+  j["equal_to_eager"] = at::equal(y, eager) && at::equal(again, eager);
+  j["largest_difference"] = (again - eager).abs().max().item<double>();
+  j.update(timed([&] { net(s.x, s.time); }));
+  return net;
 }
 
 void measure(c10::ScalarType type, bool runs) {
@@ -339,24 +318,26 @@ void measure(c10::ScalarType type, bool runs) {
       with_share(j, flop[s]);
     });
   if (runs) {
-    part("run/none/" + name, [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, none{}); });
+    part("run/none/" + name,
+         [&](json& j) { loop<libtorch::forward_denoiser>(j, network_of(one), type, none{}); });
     part("run/inexact_newton/" + name,
-         [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, inexact_newton{}); });
+         [&](json& j) { loop<libtorch::forward_denoiser>(j, network_of(one), type, inexact_newton{}); });
   }
-  std::unique_ptr<benchmarks::captured_pass> graph;
+  libtorch::network net_captured;
   for (const auto* s : {&two, &one})
     part("captured/" + name + "/" + std::to_string(s->x.size(0)), [&](json& j) {
-      graph.reset();
-      graph = captured(j, *s);
+      net_captured = {};
+      net_captured = captured(j, *s);
       with_share(j, flop[s]);
     });
   if (!runs) return;
-  if (graph)
+  if (net_captured)
     part("run/inexact_newton_captured/" + name,
-         [&](json& j) { loop<libtorch::forward_denoiser>(j, one, type, inexact_newton{}, graph.get()); });
-  graph.reset();
-  part("run/gradient_descent/" + name,
-       [&](json& j) { loop<libtorch::differentiable_denoiser>(j, one, type, gradient_descent{}); });
+         [&](json& j) { loop<libtorch::forward_denoiser>(j, net_captured, type, inexact_newton{}); });
+  net_captured = {};
+  part("run/gradient_descent/" + name, [&](json& j) {
+    loop<libtorch::differentiable_denoiser>(j, network_of(one), type, gradient_descent{});
+  });
 }
 
 void table() {

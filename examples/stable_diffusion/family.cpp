@@ -3,6 +3,7 @@
 #include "loading.hpp"
 
 #include <common/console.hpp>
+#include <common/cuda_graphs.hpp>
 
 #include <pushforward/error.hpp>
 #include <pushforward/libtorch/models/branching.hpp>
@@ -61,7 +62,16 @@ latent_model::denoiser denoiser_of(const Net& net, const Condition& conditional,
                                    const std::optional<Condition>& unconditional,
                                    pushforward::prediction_type prediction, const models::placement& where,
                                    const model_arguments& a) {
-  const pushforward::libtorch::denoiser_options options{prediction, where.type, where.device};
+  pushforward::libtorch::denoiser_options options{prediction, where.type, where.device};
+  if (where.device.is_cuda()) {
+    const auto tell = [](const std::string& why) {
+      std::cerr << "passes are not captured, and take longer: " << why << '\n';
+    };
+    if (const auto why = examples::have_passes_captured(); why.empty())
+      options.captured = pushforward::libtorch::capture_options{.tell = tell};
+    else
+      tell(why);
+  }
   if (!unconditional) return latent_model::unguided(models::conditioned(net, conditional), options);
   return latent_model::guided(models::branching(net, conditional, *unconditional, options), guidance_scale(a),
                               pushforward::guidance_convention::usual);

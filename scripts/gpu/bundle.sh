@@ -31,7 +31,7 @@ rm -rf "$bundle"
 mkdir -p "$bundle/bin" "$bundle/lib"
 for program in tests/core/core_libtorch tests/libtorch/libtorch_tests tests/models/models_diffusion \
   tests/models/models_rectified_flow tests/models/models_t5 \
-  tests/support/pushforward_expand_recording benchmarks/pushforward_gpu_benchmarks benchmarks/pushforward_gpu_graph.so \
+  tests/support/pushforward_expand_recording benchmarks/pushforward_gpu_benchmarks adapters/libtorch/pushforward_cuda_graphs.so \
   examples/stable_diffusion/pushforward_inpaint examples/stable_diffusion/pushforward_superres \
   examples/photographs/pushforward_photographs_train \
   benchmarks/pushforward_digits_policies_benchmark benchmarks/pushforward_policies_benchmark; do

@@ -79,6 +79,7 @@ private:
 forward_denoiser::forward_denoiser(network f, denoiser_options options)
     : prediction{options.prediction}, options_{options} {
   if (f) {
+    if (options.captured) f = libtorch::captured(std::move(f), *options.captured);
     const auto time_type = options.compute == at::kDouble ? at::kDouble : at::kFloat;
     network_ = [f = std::move(f), time_type](const at::Tensor& x, double time) {
       return f(x, at::full({x.size(0)}, time, x.options().dtype(time_type)));
@@ -89,6 +90,10 @@ forward_denoiser::forward_denoiser(network f, denoiser_options options)
 
 forward_denoiser::forward_denoiser(network_of_number f, denoiser_options options)
     : prediction{options.prediction}, network_{std::move(f)}, options_{options} {
+  if (options.captured)
+    throw bad_option(
+        "the network takes its time as a number, which a captured pass would keep: give one that "
+        "takes it as a tensor, or leave captured out");
   check();
 }
 

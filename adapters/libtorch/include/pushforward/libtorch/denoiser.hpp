@@ -3,6 +3,7 @@
 /// Denoisers and decoders from callables on `at::Tensor`.
 
 #include <pushforward/concepts.hpp>
+#include <pushforward/libtorch/captured.hpp>
 #include <pushforward/libtorch/tensor.hpp>
 
 #include <ATen/core/Tensor.h>
@@ -13,16 +14,15 @@
 
 namespace pushforward::libtorch {
 
-/// A network: (x, time [N]) -> raw output of x's shape. Called with x in the compute type, and with the time
-/// in float32, or float64 where it computes in that. It must leave x as it is.
-using network = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& time)>;
-/// The same for a network that takes the time of the whole batch as a number.
+/// A `network` that takes the time of the whole batch as a number.
 using network_of_number = std::function<at::Tensor(const at::Tensor& x, double time)>;
 
 struct denoiser_options {
   prediction_type prediction = prediction_type::epsilon;
   c10::ScalarType compute = c10::ScalarType::Float; ///< type the network is fed and computes in
   std::optional<c10::Device> device{};              ///< where the network lives; x's own device if absent
+  /// Passes are `captured`, of a network that takes its time as a tensor.
+  std::optional<capture_options> captured{};
 };
 
 /// A network that is only run forward: no gradient is ever recorded.
