@@ -32,8 +32,11 @@ namespace {
 struct replay_by_call : captured_pass {
   std::function<at::Tensor()> pass;
   at::Tensor output;
-  explicit replay_by_call(std::function<at::Tensor()> p) : pass{std::move(p)}, output{pass().clone()} {}
+  int& replays;
+  replay_by_call(std::function<at::Tensor()> p, int& counter)
+      : pass{std::move(p)}, output{pass().clone()}, replays{counter} {}
   at::Tensor replay(const std::function<void()>& set_inputs) override {
+    ++replays;
     set_inputs();
     output.copy_(pass());
     return output.clone();
@@ -43,14 +46,14 @@ struct replay_by_call : captured_pass {
 /// Records on the CPU while it lives.
 class cpu_recorder {
 public:
-  int recorded = 0;
+  int recorded = 0, replays = 0;
   bool fails = false;
 
   cpu_recorder() {
     capture_with(c10::kCPU, [this](const std::function<at::Tensor()>& pass) {
       ++recorded;
       if (fails) throw std::runtime_error("the device cannot");
-      return std::make_unique<replay_by_call>(pass);
+      return std::make_unique<replay_by_call>(pass, replays);
     });
   }
   ~cpu_recorder() { capture_with(c10::kCPU, {}); }
@@ -155,9 +158,11 @@ TEST_CASE("a denoiser captures its passes forward, and differentiates the networ
   CHECK(recorder->recorded == 1);
   CHECK(at::equal(recorded.predict(x, 200.0), by_itself.predict(x, 200.0)));
   CHECK(recorder->recorded == 1);
+  CHECK(recorder->replays == 2);
   CHECK(at::equal(recorded.linearize(x, 300.0).vjp(w), by_itself.linearize(x, 300.0).vjp(w)));
   CHECK(at::equal(recorded.jvp(x, 300.0, w), by_itself.jvp(x, 300.0, w)));
   CHECK(recorder->recorded == 1);
+  CHECK(recorder->replays == 2); // which know nothing of tangents and graphs
   wanted.compute = at::kBFloat16;
   const small_network half(at::kBFloat16);
   const forward_denoiser in_half(
