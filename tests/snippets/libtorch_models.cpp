@@ -35,6 +35,14 @@ int main() {
       {.prediction = pf::prediction_type::sample, .compute = at::kBFloat16});
   //! [denoiser]
 
+  const pf::libtorch::network network = [&](const at::Tensor& x, const at::Tensor&) { return 0.5 * x; };
+  //! [captured_passes]
+  const pf::libtorch::forward_denoiser fast(network, {.device = at::kCPU, // or at::Device(at::kCUDA, 0)
+                                                      .captured = pf::libtorch::capture_options{}});
+  //! [captured_passes]
+  if (!at::equal(fast.predict(at::ones({1, 2}), 1.0), at::full({1, 2}, 0.5)))
+    return std::puts("a captured pass is another"), 1;
+
   //! [run]
   const auto device = at::Device(at::kCPU); // or at::Device(at::kCUDA, 0)
   const at::Tensor y = at::full({2, 3}, 0.5, device), known = at::ones({2, 3}, device);
