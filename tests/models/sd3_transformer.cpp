@@ -163,6 +163,9 @@ TEST_CASE("equal tokens at a text's end are taken as one that counts for all", "
     CHECK(relative_l2(y_fewer, y) < 1e-5);
     CHECK(relative_l2(g_fewer, g) < 1e-4);
     CHECK(relative_l2(jvp(under(fewer), x, v), jv) < 1e-4);
+    // derivatives by the text are of each token
+    const at::Tensor states = all.states.detach().requires_grad_(true);
+    CHECK(models::merged({states, all.pooled}).last_counts == 1);
     // half of them merged, and then the rest
     const sd3_condition half{all.states.narrow(1, 0, all.states.size(1) - 2), all.pooled, 3};
     CHECK(relative_l2(under(half)(x), y) < 1e-5);

@@ -347,7 +347,8 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
 
   with(copy / "model_index.json", {{"text_encoder_3", {1, 2}}}, "is neither a library and a class");
   fs::rename(copy / "tokenizer_3", folder / "tokenizer_3");
-  refused("tokenizer_3/spiece.model; copy the whole folder, or leave T5 out (option without_t5)");
+  refused(
+      "tokenizer_3/spiece.model; copy the whole folder, or leave T5 out (option without_t5, --without-t5)");
   fs::rename(folder / "tokenizer_3", copy / "tokenizer_3");
   fs::rename(copy / "vae", folder / "vae");
   refused("vae; copy the whole folder, or take an autoencoder from elsewhere (option vae)");
@@ -362,7 +363,7 @@ TEST_CASE("a folder of Stable Diffusion 3 that does not hold together is refused
   write_bytes(copy / "model_index.json", index);
 
   fs::rename(copy / "text_encoder_3", folder / "t5");
-  refused("text_encoder_3; copy the whole folder, or leave T5 out (option without_t5)");
+  refused("text_encoder_3; copy the whole folder, or leave T5 out (option without_t5, --without-t5)");
   CHECK(refusal_of(copy, {.without_t5 = true}).empty());
   for (const json& none : {json(nullptr), json({nullptr, nullptr})}) {
     change(copy / "model_index.json", {{"text_encoder_3", none}});

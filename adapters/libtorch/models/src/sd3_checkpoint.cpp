@@ -41,7 +41,7 @@ std::string other_ways(const std::vector<std::string>& missing) {
                          [&](const char* part) { return path.find(part) != std::string::npos; });
     });
   };
-  if (are({"text_encoder_3", "tokenizer_3"})) return ", or leave T5 out (option without_t5)";
+  if (are({"text_encoder_3", "tokenizer_3"})) return ", or leave T5 out (option without_t5, --without-t5)";
   return are({"/vae"}) ? ", or take an autoencoder from elsewhere (option vae)" : "";
 }
 
@@ -216,7 +216,8 @@ sd3_checkpoint open_single(const fs::path& path, const sd3_checkpoint_options& o
                                                   : "a single file may lack text encoders, and holds no "
                                                     "tokenizers") +
                        ": name the folder of a checkpoint of " + family +
-                       " that has them, or copy them beside the file (options tokenizers, text_encoders)" +
+                       " that has them, or copy them beside the file (options tokenizers and "
+                       "text_encoders, --tokenizer and --text-encoders)" +
                        other_ways(missing));
   return c;
 }

@@ -361,8 +361,9 @@ void check_condition(const sd3_transformer& net, const sd3_condition& condition)
                      ", but must be from 1 to " + std::to_string(widest));
 }
 
-/// How many tokens at the end of each text equal each other.
+/// How many tokens at the end of each text equal each other. Derivatives by the text tell them apart.
 std::int64_t equal_at_end(const at::Tensor& states) {
+  if (states.requires_grad() || states._fw_grad(0).defined()) return 1;
   const auto length = states.size(1);
   const at::Tensor equal =
       states.eq(states.narrow(1, length - 1, 1)).all(2).all(0).to(at::kCPU, at::kByte).contiguous();

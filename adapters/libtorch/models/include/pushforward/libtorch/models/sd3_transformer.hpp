@@ -56,8 +56,8 @@ struct sd3_condition {
 /// The same condition in fewer tokens: those at the end of each text that equal its last are taken as one,
 /// which counts for all of them. Tokens of the text have no position, so that equal ones stay equal through
 /// all blocks, and the network's output is the same but for rounding. Where T5 is left out 78 tokens are left
-/// of 333. `conditioned` and `branching` do so by themselves. \throws shape_mismatch for states that are not
-/// [N, L, D]
+/// of 333. States that are differentiated are left as they are. `conditioned` and `branching` do so by
+/// themselves. \throws shape_mismatch for states that are not [N, L, D]
 sd3_condition merged(const sd3_condition& condition);
 
 /// What Stable Diffusion 3's three text encoders say of a prompt, joined as `diffusers`'
