@@ -14,8 +14,12 @@
 /// in double, then rounded to the element's type. Philox: Salmon, Moraes, Dror and Shaw, "Parallel random
 /// numbers: as easy as 1, 2, 3", SC 2011. The normals: Box and Muller 1958. Their largest size is 6.66.
 
+#include <pushforward/noise/host_device.hpp>
 #include <pushforward/tensor.hpp>
 
+#if defined(__CUDACC__) && !defined(R123_CUDA_DEVICE)
+#define R123_CUDA_DEVICE __host__ __device__ // Random123's own mark is that of the device alone
+#endif
 #include <Random123/philox.h>
 
 #include <array>
@@ -33,7 +37,7 @@ namespace pushforward::noise {
 using words = std::array<std::uint32_t, 4>;
 
 /// Four standard normals of four uniform words, by Box-Muller on each pair of them.
-inline std::array<double, 4> box_muller(const words& w) {
+PUSHFORWARD_HOST_DEVICE inline std::array<double, 4> box_muller(const words& w) {
   constexpr double unit = 1.0 / 4294967296.0;
   std::array<double, 4> normals{};
   for (std::size_t k = 0; k < 4; k += 2) {
@@ -46,7 +50,8 @@ inline std::array<double, 4> box_muller(const words& w) {
 }
 
 /// The words of elements 4 block .. 4 block + 3 of one sample of one draw.
-inline words philox_words(std::uint64_t seed, std::uint64_t sample, std::uint32_t draw, std::uint32_t block) {
+PUSHFORWARD_HOST_DEVICE inline words philox_words(std::uint64_t seed, std::uint64_t sample,
+                                                  std::uint32_t draw, std::uint32_t block) {
   const auto low = [](std::uint64_t v) { return static_cast<std::uint32_t>(v & 0xffffffffU); };
   const auto high = [](std::uint64_t v) { return static_cast<std::uint32_t>(v >> 32U); };
   const r123::Philox4x32::key_type key{{low(seed), high(seed)}};
@@ -56,8 +61,8 @@ inline words philox_words(std::uint64_t seed, std::uint64_t sample, std::uint32_
 }
 
 /// The normals of elements 4 block .. 4 block + 3 of one sample of one draw.
-inline std::array<double, 4> normal_block(std::uint64_t seed, std::uint64_t sample, std::uint32_t draw,
-                                          std::uint32_t block) {
+PUSHFORWARD_HOST_DEVICE inline std::array<double, 4> normal_block(std::uint64_t seed, std::uint64_t sample,
+                                                                  std::uint32_t draw, std::uint32_t block) {
   return box_muller(philox_words(seed, sample, draw, block));
 }
 
