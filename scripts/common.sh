@@ -24,6 +24,15 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 # Is there an NVIDIA GPU that programs can use?
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
+# Is there a compiler of CUDA, where CMake looks for it?
+has_nvcc() {
+  local nvcc
+  for nvcc in "${CUDACXX:-}" "$(command -v nvcc)" "${CUDA_PATH:-}/bin/nvcc" /usr/local/cuda/bin/nvcc; do
+    if [ -n "$nvcc" ] && [ -s "$nvcc" ] && [ -x "$nvcc" ]; then return 0; fi
+  done
+  return 1
+}
+
 # True if compiler $1 can build the project: g++ 12 or clang 14.
 can_compile() {
   local macros
@@ -62,13 +71,14 @@ jobs_here() {
 
 build=$repository/build/libtorch
 
-# Sets up and builds all there is (both adapters, examples, benchmarks, tests), or the targets that are named.
+# Sets up and builds all there is (all adapters, examples, benchmarks, tests), or the targets that are named.
 build_targets() {
   "$repository/scripts/setup.sh"
   use_tools
   local cuda=OFF
   if has_gpu; then cuda=ON; fi
   cd "$repository"
+  has_nvcc || say "no nvcc: pushforward::cuda is left out"
   say "configuring in $build"
   cmake --preset libtorch -DPUSHFORWARD_LIBTORCH_CUDA=$cuda --log-level=WARNING ||
     stop "CMake could not configure the build"

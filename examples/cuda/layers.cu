@@ -193,8 +193,7 @@ struct rearrange {
   PUSHFORWARD_HOST_DEVICE void operator()(std::size_t channel, std::size_t at) const {
     const std::size_t column = at % width, row = at / width % height, part = at / width / height;
     const std::size_t small = channel * 4 * height * width + at;
-    const std::size_t large =
-        (channel * 2 * height + 2 * row + part / 2) * 2 * width + 2 * column + part % 2;
+    const std::size_t large = (channel * 2 * height + 2 * row + part / 2) * 2 * width + 2 * column + part % 2;
     if (to_channels)
       out[small] = x[large];
     else
@@ -256,8 +255,8 @@ batch sum(const batch& x, const batch& y) {
 batch channels(const batch& x, const batch& y) {
   const images first(x), second(y);
   return filled(x.on(), {first.n, first.c + second.c, first.h, first.w}, first.n,
-                join_channels{x.extents().sample_elements(), y.extents().sample_elements(), x.data(), y.data(),
-                              nullptr});
+                join_channels{x.extents().sample_elements(), y.extents().sample_elements(), x.data(),
+                              y.data(), nullptr});
 }
 
 batch enlarged(const batch& x) {

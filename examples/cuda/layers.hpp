@@ -1,7 +1,8 @@
 #pragma once
 /// \file
-/// The layers of a small network on `pushforward::cuda::array`, each one kernel that is as simple as its formula. Batches
-/// are N x C x H x W. In place of these stands what you have: cuDNN, TensorRT, kernels of your own.
+/// The layers of a small network on `pushforward::cuda::array`, each one kernel that is as simple as its
+/// formula. Batches are N x C x H x W. In place of these stands what you have: cuDNN, TensorRT, kernels of
+/// your own.
 
 #include <pushforward/cuda/array.hpp>
 

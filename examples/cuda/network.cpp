@@ -52,14 +52,16 @@ unet::unet(const std::filesystem::path& weights, const executor& on) : on_{on} {
     for (const std::int64_t extent : tensor.shape) s.push_back(static_cast<std::size_t>(extent));
     weights_.emplace(name, batch(on, s, floats_of(tensor, file.name() + ": " + name)));
   }
-  if (weight("in.weight").extents() != shape{48, 4, 3, 3} || weight("middle.conv1.weight").extents() != shape{120, 120, 3, 3})
+  if (weight("in.weight").extents() != shape{48, 4, 3, 3} ||
+      weight("middle.conv1.weight").extents() != shape{120, 120, 3, 3})
     throw pushforward::bad_file(file.name() + " holds another network than the digits of examples/mnist");
 }
 
 const batch& unet::weight(const std::string& name) const {
   const auto found = weights_.find(name);
   if (found == weights_.end())
-    throw pushforward::bad_file("the weights have no " + name + ": take examples/mnist/weights/flow.safetensors");
+    throw pushforward::bad_file("the weights have no " + name +
+                                ": take examples/mnist/weights/flow.safetensors");
   return found->second;
 }
 

@@ -91,6 +91,11 @@ if [ "$test_seconds" -gt 0 ]; then
   test_on_device models models_diffusion 6 diffusion '[device]'
   test_on_device sd3 models_rectified_flow 2 rectified_flow '[device]'
   test_on_device t5 models_t5 1 t5 '[device]'
+  if [ -e "$here/bin/cuda_device" ]; then # where there was an nvcc
+    test_on_device core-cuda core_cuda 2 none
+    test_on_device cuda cuda_tests 1 none '[device]'
+    test_on_device device-and-host cuda_device 1 none
+  fi
   given=$work/programs
   names+=(inpaint superres train)
   start inpaint "$test_seconds" "$here/program_case.sh" pushforward_inpaint "$given" "$device" plain 1e-3 \

@@ -56,30 +56,49 @@ template <class Real, class F> void compare(F f) {
 TEMPLATE_TEST_CASE("operations on elements give the host's bits", "", float, double) {
   using Real = TestType;
   using traits = tensor_traits<cuda::array<Real>>;
-  compare<Real>([](auto& x, auto& y, auto&, auto&) { return traits::combine(1.7, x, -0.3, y); });
-  compare<Real>([](auto& x, auto& y, auto& p, auto&) { return traits::combine(p, x, -0.3, y); });
-  compare<Real>([](auto& x, auto& y, auto& p, auto&) { return traits::combine(1.7, x, p, y); });
-  compare<Real>([](auto& x, auto& y, auto& p, auto& q) { return traits::combine(p, x, q, y); });
-  compare<Real>([](auto& x, auto&, auto&, auto&) { return traits::scale(0.1, x); });
-  compare<Real>([](auto& x, auto&, auto& p, auto&) { return traits::scale(p, x); });
-  compare<Real>([](auto& x, auto& y, auto&, auto&) { return traits::multiply(x, y); });
-  compare<Real>([](auto& x, auto& y, auto&, auto&) { return traits::concatenate(x, y); });
-  compare<Real>([](auto& x, auto&, auto&, auto&) { return traits::zeros(x); });
+  compare<Real>([](const auto& x, const auto& y, const auto&, const auto&) {
+    return traits::combine(1.7, x, -0.3, y);
+  });
+  compare<Real>([](const auto& x, const auto& y, const auto& p, const auto&) {
+    return traits::combine(p, x, -0.3, y);
+  });
+  compare<Real>(
+      [](const auto& x, const auto& y, const auto& p, const auto&) { return traits::combine(1.7, x, p, y); });
+  compare<Real>(
+      [](const auto& x, const auto& y, const auto& p, const auto& q) { return traits::combine(p, x, q, y); });
+  compare<Real>([](const auto& x, const auto&, const auto&, const auto&) { return traits::scale(0.1, x); });
+  compare<Real>([](const auto& x, const auto&, const auto& p, const auto&) { return traits::scale(p, x); });
+  compare<Real>(
+      [](const auto& x, const auto& y, const auto&, const auto&) { return traits::multiply(x, y); });
+  compare<Real>(
+      [](const auto& x, const auto& y, const auto&, const auto&) { return traits::concatenate(x, y); });
+  compare<Real>([](const auto& x, const auto&, const auto&, const auto&) { return traits::zeros(x); });
 }
 
 TEMPLATE_TEST_CASE("reductions and per-sample arithmetic give the host's bits", "", float, double) {
   using Real = TestType;
   using traits = tensor_traits<cuda::array<Real>>;
-  compare<Real>([](auto& x, auto&, auto&, auto&) { return traits::max_abs(x).values; });
-  compare<Real>([](auto& x, auto& y, auto&, auto&) { return traits::dot(x, y).values; });
-  compare<Real>([](auto&, auto&, auto& p, auto& q) { return traits::combine(1.7, p, -0.3, q).values; });
-  compare<Real>([](auto&, auto&, auto& p, auto& q) { return traits::multiply(p, q).values; });
-  compare<Real>([](auto&, auto&, auto& p, auto& q) { return traits::ratio(p, q).values; });
-  compare<Real>([](auto&, auto&, auto&, auto& q) { return traits::ratio(0.3, q).values; });
   compare<Real>(
-      [](auto&, auto&, auto& p, auto&) { return traits::square_root(traits::multiply(p, p)).values; });
-  compare<Real>([](auto&, auto&, auto& p, auto&) { return traits::clamp(p, -0.5, 0.5).values; });
-  compare<Real>([](auto& x, auto&, auto&, auto&) { return traits::fill(x, 0.1).values; });
+      [](const auto& x, const auto&, const auto&, const auto&) { return traits::max_abs(x).values; });
+  compare<Real>(
+      [](const auto& x, const auto& y, const auto&, const auto&) { return traits::dot(x, y).values; });
+  compare<Real>([](const auto&, const auto&, const auto& p, const auto& q) {
+    return traits::combine(1.7, p, -0.3, q).values;
+  });
+  compare<Real>(
+      [](const auto&, const auto&, const auto& p, const auto& q) { return traits::multiply(p, q).values; });
+  compare<Real>(
+      [](const auto&, const auto&, const auto& p, const auto& q) { return traits::ratio(p, q).values; });
+  compare<Real>(
+      [](const auto&, const auto&, const auto&, const auto& q) { return traits::ratio(0.3, q).values; });
+  compare<Real>([](const auto&, const auto&, const auto& p, const auto&) {
+    return traits::square_root(traits::multiply(p, p)).values;
+  });
+  compare<Real>([](const auto&, const auto&, const auto& p, const auto&) {
+    return traits::clamp(p, -0.5, 0.5).values;
+  });
+  compare<Real>(
+      [](const auto& x, const auto&, const auto&, const auto&) { return traits::fill(x, 0.1).values; });
 }
 
 TEMPLATE_TEST_CASE("a matrix along an axis gives the host's bits", "", float, double) {

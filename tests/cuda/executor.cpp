@@ -6,9 +6,11 @@
 #include <pushforward/cuda/array.hpp>
 #include <pushforward/cuda/error.hpp>
 #include <pushforward/cuda/for_each.hpp>
+#include <pushforward/cuda/kernels.hpp>
 #include <pushforward/cuda/reduce.hpp>
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 using namespace pushforward;
@@ -27,7 +29,6 @@ struct visits {
 } // namespace
 
 TEST_CASE("each element of a table is visited once, whatever its size") {
-  const executor on = executor::host();
   const std::size_t most_blocks = std::size_t{4096} * block_threads;
   for (const auto& [rows, columns] : std::vector<std::pair<std::size_t, std::size_t>>{{1, 1},
                                                                                       {3, 255},
@@ -38,15 +39,16 @@ TEST_CASE("each element of a table is visited once, whatever its size") {
                                                                                       {65535, 1},
                                                                                       {65540, 2}}) {
     std::vector<int> seen(rows * columns, 0);
-    for_each(on, rows, columns, visits{columns, seen.data()});
+    in_loops(grid_of(rows, columns), rows, columns, visits{columns, seen.data()});
     CHECK(seen == std::vector<int>(rows * columns, 1));
   }
 }
 
 TEST_CASE("a table without rows or columns launches nothing") {
   const executor on = executor::host();
-  for_each(on, 0, 5, visits{5, nullptr});
-  for_each(on, 5, 0, visits{0, nullptr});
+  kernels::scale<float>(on, {0, 5}, {}, nullptr, nullptr);
+  kernels::scale<float>(on, {5, 0}, {}, nullptr, nullptr);
+  kernels::dot<float>(on, {0, 5}, nullptr, nullptr, nullptr);
   CHECK(on.done() == work{});
 }
 
@@ -80,10 +82,10 @@ TEST_CASE("an executor counts what it was given") {
   CHECK(on.done() == work{.launches = 0, .copies = 1, .allocations = 1, .synchronisations = 0});
   CHECK(x.to_host() == values);
   CHECK(on.done() == work{.launches = 0, .copies = 2, .allocations = 1, .synchronisations = 1});
-  std::vector<int> seen(3, 0);
-  for_each(on, 1, 3, visits{3, seen.data()});
+  array<float> y(on, {3});
+  kernels::fill(on, 3, 1.0, y.writable());
   on.synchronise();
-  CHECK(on.done() == work{.launches = 1, .copies = 2, .allocations = 1, .synchronisations = 2});
+  CHECK(on.done() == work{.launches = 1, .copies = 2, .allocations = 2, .synchronisations = 2});
   CHECK(executor::host().done() == work{});
 }
 

@@ -5,6 +5,7 @@
 #include <support/catch.hpp>
 #include <support/random.hpp>
 
+#include <pushforward/cuda/reduce.hpp>
 #include <pushforward/pushforward.hpp>
 
 #include <vector>
