@@ -24,14 +24,14 @@ fi
 
 cuda=()
 if has_nvcc; then cuda=(tests/core/core_cuda tests/cuda/cuda_tests tests/cuda/cuda_device); fi
-build_targets "${cuda[@]##*/}" core_libtorch libtorch_tests models_diffusion models_rectified_flow models_t5 \
+build_targets ${cuda[@]+"${cuda[@]##*/}"} core_libtorch libtorch_tests models_diffusion models_rectified_flow models_t5 \
   pushforward_expand_recording pushforward_gpu_benchmarks pushforward_inpaint pushforward_superres pushforward_photographs_train \
   pushforward_digits_policies_benchmark pushforward_policies_benchmark
 
 say "collecting in $bundle"
 rm -rf "$bundle"
 mkdir -p "$bundle/bin" "$bundle/lib"
-for program in "${cuda[@]}" tests/core/core_libtorch tests/libtorch/libtorch_tests tests/models/models_diffusion \
+for program in ${cuda[@]+"${cuda[@]}"} tests/core/core_libtorch tests/libtorch/libtorch_tests tests/models/models_diffusion \
   tests/models/models_rectified_flow tests/models/models_t5 \
   tests/support/pushforward_expand_recording benchmarks/pushforward_gpu_benchmarks adapters/libtorch/pushforward_cuda_graphs.so \
   examples/stable_diffusion/pushforward_inpaint examples/stable_diffusion/pushforward_superres \

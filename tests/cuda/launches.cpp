@@ -107,9 +107,8 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "a time step of plain sampling takes two launches beside its pass, and one more for noise", "[device]",
-    backends) {
+TEMPLATE_LIST_TEST_CASE("a time step of plain sampling takes two launches beside its pass, and two for noise",
+                        "[device]", backends) {
   using T = typename TestType::tensor;
   const T x = TestType::make({2, 1, 8, 8}, random_numbers(128, 1));
   const masked<T> c(x, TestType::make({2, 1, 8, 8}, std::vector<double>(128, 1.0)));

@@ -119,10 +119,13 @@ void* executor::allocate(std::size_t bytes) const {
 
 void executor::deallocate(void* data, std::size_t bytes) const noexcept {
   if (data == nullptr) return;
-  if (is_host())
-    recycling_allocator<std::byte>().deallocate(static_cast<std::byte*>(data), bytes);
-  else
-    cudaFreeAsync(data, state_->stream);
+  if (is_host()) return recycling_allocator<std::byte>().deallocate(static_cast<std::byte*>(data), bytes);
+  // as current_device, without its exceptions: a fault is told by the next operation
+  int before = device();
+  cudaGetDevice(&before);
+  if (before != device()) cudaSetDevice(device());
+  cudaFreeAsync(data, state_->stream);
+  if (before != device()) cudaSetDevice(before);
 }
 
 void executor::copy(void* to, const void* from, std::size_t bytes) const {
