@@ -9,6 +9,7 @@
 #include <pushforward/cuda/kernels.hpp>
 #include <pushforward/cuda/reduce.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -40,7 +41,7 @@ TEST_CASE("each element of a table is visited once, whatever its size") {
                                                                                       {65540, 2}}) {
     std::vector<int> seen(rows * columns, 0);
     in_loops(grid_of(rows, columns), rows, columns, visits{columns, seen.data()});
-    CHECK(seen == std::vector<int>(rows * columns, 1));
+    CHECK(std::count(seen.begin(), seen.end(), 1) == static_cast<std::ptrdiff_t>(rows * columns));
   }
 }
 
