@@ -136,9 +136,13 @@ TEMPLATE_LIST_TEST_CASE("two halves put together are the whole", "[device]", bac
   CHECK(traits::shape_of(first) == shape{2, 3, 111});
   CHECK(elements(traits::concatenate(first, second)) == elements(x));
   CHECK(elements(traits::concatenate(second, first)) != elements(x));
-  // batches of unequal size
-  const T three = traits::concatenate(first, TestType::make({1, 3, 111}, random_numbers(333, 2)));
+  // of unequal size, and not side by side in memory
+  const T more = TestType::make({1, 3, 111}, random_numbers(333, 2));
+  const T three = traits::concatenate(second, more);
   CHECK(traits::shape_of(three) == shape{3, 3, 111});
+  auto wanted = elements(second);
+  for (double v : elements(more)) wanted.push_back(v);
+  CHECK(elements(three) == wanted);
 }
 
 TEMPLATE_LIST_TEST_CASE("a matrix acts along any axis, banded or full", "[device]", backends) {
