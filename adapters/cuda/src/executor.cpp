@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -38,7 +39,8 @@ struct executor::state {
   int device = no_device;
   cudaStream_t stream = nullptr;
   bool owns_stream = false;
-  cudaMemPool_t pool = nullptr;
+  cudaMemPool_t pool = nullptr; // made when it is first asked: an executor may serve one launch
+  std::mutex making_the_pool;
   std::atomic<std::size_t> launches{0}, copies{0}, allocations{0}, synchronisations{0};
 
   state() = default;
@@ -59,7 +61,6 @@ executor executor::on_device(int device) {
   const current_device here(made);
   require(cudaStreamCreateWithFlags(&made.state_->stream, cudaStreamNonBlocking), "making a stream");
   made.state_->owns_stream = true;
-  made.state_->pool = new_pool(device);
   return made;
 }
 
@@ -67,7 +68,6 @@ executor executor::on_stream(cudaStream_t stream) {
   const executor made = host();
   require(cudaGetDevice(&made.state_->device), "finding the current device");
   made.state_->stream = stream;
-  made.state_->pool = new_pool(made.state_->device);
   return made;
 }
 
@@ -103,6 +103,10 @@ void* executor::allocate(std::size_t bytes) const {
   ++state_->allocations;
   if (is_host()) return recycling_allocator<std::byte>().allocate(bytes);
   const current_device here(*this);
+  {
+    const std::lock_guard one_at_a_time(state_->making_the_pool);
+    if (state_->pool == nullptr) state_->pool = new_pool(device());
+  }
   void* data = nullptr;
   const cudaError_t code = cudaMallocFromPoolAsync(&data, bytes, state_->pool, state_->stream);
   if (code != cudaSuccess) {
