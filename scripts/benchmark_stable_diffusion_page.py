@@ -88,8 +88,9 @@ def shares(found, by_kind):
         peak = max((speed for sizes in by_kind.get(kind, {}).values() for speed in sizes.values()), default=None)
         flops = sum(run.get(f"flops:{k}", 0.0) for k in kinds)
         counted = sum(run.get(f"counted:{k}", 0.0) for k in kinds)
-        text = (f"**{kind}{', without T5' if text_of == 'without T5' else ''}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, twice their "
-                f"multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers.")
+        several = len({parts_of(n)[2] for n in found if n.startswith("profile/")}) > 1
+        text = (f"**{kind}{', ' + text_of if several else ''}**: {flops / 1e9:.1f} GFLOP in convolutions, linear layers and attention, "
+                f"twice their multiplications; `torch.utils.flop_counter` counts {counted / 1e9:.1f} in diffusers.")
         timed = found.get(name.replace("profile", "pass"))
         if peak and timed:
             text += (f" A pass of {timed['ours_processor']:.2f} s reaches "
