@@ -923,6 +923,7 @@ TEST_CASE("a single file of another model, or with parts missing, is refused by 
   refused({}, {{"conditioner.embedders.0.x", one}}, "Stable Diffusion XL");
   refused({}, {{unet + "joint_blocks.0.x", one}}, "Stable Diffusion 3");
   refused({}, {{"down_blocks.0.x", one}}, "names of diffusers");
+  refused({}, {{"transformer_blocks.0.x", one}}, "names of diffusers");
   refused({}, {{"alphas_cumprod", at::linspace(1.0, 0.0, 1000)}}, "schedule");
   refused({}, {{"alphas_cumprod", at::linspace(1.0, 0.0, 10)}}, "schedule");
   write(folder / "text.safetensors", "no weights");

@@ -250,7 +250,7 @@ checkpoint open_single(const fs::path& path, const checkpoint_options& options) 
     throw bad_file(path.string() + ": is a Stable Diffusion XL checkpoint" + only);
   if (below("model.diffusion_model.joint_blocks.") || below("joint_blocks."))
     throw bad_file(path.string() + ": is a Stable Diffusion 3 checkpoint, which open_sd3_checkpoint opens");
-  if (below("unet.") || below("down_blocks."))
+  if (below("unet.") || below("down_blocks.") || below("transformer_blocks."))
     throw bad_file(path.string() + ": has the names of diffusers; give the folder of the whole checkpoint");
   const bool clip = below(ldm_clip), open_clip = below(ldm_open_clip);
   std::vector<std::string> missing;
