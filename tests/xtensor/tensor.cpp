@@ -1,5 +1,6 @@
 #include <support/xtensor_backend.hpp>
 
+#include <support/axis.hpp>
 #include <support/catch.hpp>
 #include <support/matrix.hpp>
 #include <support/random.hpp>
@@ -29,18 +30,6 @@ static_assert(!pushforward::xarray_of_real<xt::xarray<float, xt::layout_type::co
 namespace {
 
 template <class T> std::vector<double> elements(const T& x) { return tensor_traits<T>::elements(x); }
-
-/// y[..., i, ...] = sum_j M[i, j] x[..., j, ...], one element at a time.
-std::vector<double> applied(const axis_matrix& m, const shape& s, const std::vector<double>& x,
-                            std::size_t axis) {
-  std::size_t inner = 1;
-  for (std::size_t k = 0; k < axis; ++k) inner *= s[s.size() - 1 - k];
-  std::vector<double> y(x.size() / m.columns() * m.rows(), 0.0);
-  for (std::size_t i = 0; i < y.size(); ++i)
-    for (std::size_t j = 0; j < m.columns(); ++j)
-      y[i] += m(i / inner % m.rows(), j) * x[(i / inner / m.rows() * m.columns() + j) * inner + i % inner];
-  return y;
-}
 
 } // namespace
 
